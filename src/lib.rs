@@ -1,0 +1,26 @@
+//! conntracker answers, for a MariaDB server, what the server itself cannot: when was each account
+//! last used, and who failed to log in. This is the way of the data, from left to right, and no
+//! module knows one to its right:
+//!
+//! ```text
+//! files ─ audit_log::source ─ reader ─ record ─ trust ─ tally ─ store ─ report
+//! ```
+//!
+//! - [`audit_log`] finds the files of a rotated log, knows each by its content, reads complete lines
+//!   from where the last run ended, takes each line apart, and decides what may be believed.
+//! - [`tally`] turns believed records into the use of each account, bounded in memory.
+//! - [`store`] merges that with what is known, together with the [`checkpoint`], or not at all.
+//! - [`report`] prints what the store holds, for people and for programs.
+//! - [`command`] ties them together, one file a subcommand; only it knows [`cli`] and [`config`].
+
+pub mod audit_log;
+pub mod checkpoint;
+pub mod cli;
+pub mod command;
+pub mod config;
+pub mod error;
+pub mod name;
+pub mod report;
+pub mod store;
+pub mod tally;
+pub mod time;

@@ -1,0 +1,183 @@
+//! Where the answer is kept.
+//!
+//! A [`Store`] keeps figures per account *and* the checkpoint that they belong to: there is no way
+//! to write the one without the other. That is what makes a kill at any instant, a lost answer to a
+//! COMMIT, a retry and a second run at the same time harmless, and lock files unnecessary.
+
+mod sqlite;
+
+use serde::Serialize;
+
+use crate::checkpoint::Checkpoint;
+use crate::error::Result;
+use crate::name::Name;
+use crate::time::UtcSeconds;
+
+pub use sqlite::{SCHEMA as SQLITE_SCHEMA, Sqlite};
+
+/// How many different (name, host, code) a store keeps for one server's failed logins. Whoever
+/// fails with ever new names fills no more than this: see [`FailedConnect::fold`].
+pub const MAX_FAILED_CONNECTS: usize = 10_000;
+
+/// The use of one account name from one client host: a row of `accounts`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountUse {
+    /// The database server, as configured or as the log names itself (`serverhost`).
+    pub server: Name,
+    /// The user name that the client gave.
+    pub name: Name,
+    /// The client's host: a name, an address, or `localhost` for the socket.
+    pub host: Name,
+    /// First successful authentication; none if only other signs of use were seen.
+    pub first_seen: Option<UtcSeconds>,
+    /// Last successful authentication.
+    pub last_seen: Option<UtcSeconds>,
+    /// Last sign of use of any kind.
+    pub last_active: Option<UtcSeconds>,
+    /// Number of CONNECT records.
+    pub connects: u64,
+}
+
+/// Failed logins of one name from one client host with one error: a row of `failed_connects`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedConnect {
+    /// The database server.
+    pub server: Name,
+    /// The user name that was tried; none in a row that stands for many.
+    pub name: Option<Name>,
+    /// The client's host; none in the row that stands for many hosts.
+    pub host: Option<Name>,
+    /// The server's error number (1045: access denied); none in a row that stands for many.
+    pub code: Option<u32>,
+    /// First attempt.
+    pub first_seen: UtcSeconds,
+    /// Last attempt.
+    pub last_seen: UtcSeconds,
+    /// Number of attempts.
+    pub attempts: u64,
+}
+
+/// A login that was not believed: a row of `quarantine`. It moves no figure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doubtful {
+    /// The database server.
+    pub server: Name,
+    /// The user name in the record.
+    pub name: Name,
+    /// The client host in the record.
+    pub host: Name,
+    /// The record's own time; none if it can't be read.
+    pub time: Option<UtcSeconds>,
+    /// The record's connection id.
+    pub connectionid: u64,
+    /// Why it is not believed, in words.
+    pub why: String,
+    /// The address of the connection that wrote it, as far as known.
+    pub from: Option<Name>,
+    /// The file in which it stood when it was read.
+    pub file: String,
+    /// The byte of that file (unpacked) at which its line begins.
+    pub offset: u64,
+}
+
+/// A time span in which the log was read without a gap: a row of `coverage`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Coverage {
+    /// Time of the first record of the span.
+    pub from: UtcSeconds,
+    /// Time of the last record read so far.
+    pub to: UtcSeconds,
+    /// Why the time before this span is not covered; none for the first span.
+    pub gap: Option<String>,
+}
+
+/// What one step of a run adds to a store, beside the checkpoint.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// The server that all rows belong to.
+    pub server: Name,
+    /// Logins and other signs of use, to be merged: least first_seen, greatest last_seen and
+    /// last_active, sum of connects.
+    pub accounts: Vec<AccountUse>,
+    /// Signs of use that count only for a (name, host) that has a row already, for their writer may
+    /// be no client: an event or a replication thread works under the name of an account.
+    pub activity: Vec<(Name, Name, UtcSeconds)>,
+    /// Account rows (`` `user`@`host` ``) that were used by PROXY_CONNECT, with the last time.
+    pub proxied: Vec<ProxiedAccount>,
+    /// Failed logins, to be merged.
+    pub failed: Vec<FailedConnect>,
+    /// Logins that were not believed.
+    pub quarantine: Vec<Doubtful>,
+    /// Spans that the log covers. The first may continue the last span of the store (same source,
+    /// `gap` none): then it is lengthened.
+    pub coverage: Vec<Coverage>,
+}
+
+/// An account row that was used through another account: a row of `proxied_accounts`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxiedAccount {
+    /// The database server.
+    pub server: Name,
+    /// The account as the log writes it: `` `user`@`host` ``; the host is a pattern.
+    pub account: Name,
+    /// First use.
+    pub first_seen: UtcSeconds,
+    /// Last use.
+    pub last_seen: UtcSeconds,
+    /// Number of PROXY_CONNECT records.
+    pub connects: u64,
+}
+
+/// What became of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Commit {
+    /// Figures and checkpoint are in the store, durably.
+    Done,
+    /// Another run has moved the checkpoint; nothing was written. Look at the work anew.
+    Overtaken,
+}
+
+/// A place that keeps the answer. Both backends pass the same tests.
+pub trait Store {
+    /// What to call this store in a message.
+    fn describe(&self) -> String;
+
+    /// All checkpoints of this machine with the source (the log's path) that each belongs to.
+    fn checkpoints(&mut self) -> Result<Vec<(String, Checkpoint)>>;
+
+    /// Adds `batch` and replaces the checkpoint of `source` by `next`, both or neither, but only if
+    /// the stored checkpoint still has the generation of `base` (none: if there is none yet).
+    /// After `Ok(Commit::Done)` both survive a power cut.
+    fn commit(
+        &mut self,
+        source: &str,
+        base: Option<&Checkpoint>,
+        next: &Checkpoint,
+        batch: &Batch,
+    ) -> Result<Commit>;
+
+    /// Calls `row` for each account use, ordered by server, name, host (bytes).
+    fn accounts(
+        &mut self,
+        filter: &AccountFilter,
+        row: &mut dyn FnMut(AccountUse) -> Result<()>,
+    ) -> Result<()>;
+
+    /// Calls `row` for each failure whose last attempt is not before `since`, ordered by server,
+    /// name, host, code; rows that stand for many come last.
+    fn failed_connects(
+        &mut self,
+        since: Option<UtcSeconds>,
+        row: &mut dyn FnMut(FailedConnect) -> Result<()>,
+    ) -> Result<()>;
+}
+
+/// Which account uses to list.
+#[derive(Clone, Debug, Default)]
+pub struct AccountFilter {
+    /// Only this server's.
+    pub server: Option<Name>,
+    /// Only those whose last sign of use (of any kind) is before this instant.
+    pub not_active_since: Option<UtcSeconds>,
+}

@@ -1,0 +1,186 @@
+//! Instants, spans and time zones, as the rest of the program needs them.
+//!
+//! Inside, a time is always [`UtcSeconds`]; a zone matters only where the log is read
+//! ([`crate::audit_log::timestamp`]) and where a table for people is printed.
+
+use std::fmt;
+
+use chrono::{DateTime, FixedOffset, NaiveDateTime, Offset, TimeZone, Utc};
+use chrono_tz::Tz;
+use serde::{Deserialize, Serialize};
+
+/// Seconds since 1970-01-01 00:00:00 UTC, leap seconds not counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct UtcSeconds(pub i64);
+
+impl UtcSeconds {
+    /// The machine's clock.
+    pub fn now() -> Self {
+        Self(Utc::now().timestamp())
+    }
+
+    /// `2026-11-20T14:23:01Z` (RFC 3339).
+    pub fn rfc3339(self) -> String {
+        self.utc().format("%Y-%m-%dT%H:%M:%SZ").to_string()
+    }
+
+    /// `2026-11-20 14:23:01+00:00`, as SQLite holds it: text order is time order.
+    pub fn sql(self) -> String {
+        self.utc().format("%Y-%m-%d %H:%M:%S+00:00").to_string()
+    }
+
+    /// The reverse of [`UtcSeconds::sql`]; `None` for any other text.
+    pub fn from_sql(text: &str) -> Option<Self> {
+        let naive = NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S+00:00").ok()?;
+        Some(Self(naive.and_utc().timestamp()))
+    }
+
+    /// The time in `zone` with its offset, for a person: `2026-11-20 15:23:01 +01:00`.
+    pub fn local(self, zone: &Zone) -> String {
+        zone.at(self).format("%Y-%m-%d %H:%M:%S %:z").to_string()
+    }
+
+    fn utc(self) -> DateTime<Utc> {
+        // Beyond chrono's range (about 262,000 years) nothing can be shown but its ends.
+        DateTime::from_timestamp(self.0, 0).unwrap_or(if self.0 < 0 {
+            DateTime::<Utc>::MIN_UTC
+        } else {
+            DateTime::<Utc>::MAX_UTC
+        })
+    }
+}
+
+/// A time zone: a name of the IANA database with its rules, or a fixed offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Zone {
+    /// `Europe/Zurich`: daylight saving time included.
+    Named(Tz),
+    /// `+01:00`.
+    Fixed(FixedOffset),
+}
+
+impl Zone {
+    /// UTC.
+    pub const UTC: Self = Self::Named(Tz::UTC);
+
+    /// A zone by its IANA name, or an offset written `+01:00`. `None` if it is neither.
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.starts_with(['+', '-']) {
+            return text.parse().ok().map(Self::Fixed);
+        }
+        text.parse().ok().map(Self::Named)
+    }
+
+    /// This machine's zone (TZ, or the system's setting); `None` where it has no IANA name.
+    pub fn of_this_machine() -> Option<Self> {
+        if let Ok(tz) = std::env::var("TZ") {
+            let name = tz.strip_prefix(':').unwrap_or(&tz);
+            if name.is_empty() {
+                return Some(Self::UTC);
+            }
+            if let Some(zone) = Self::parse(name) {
+                return Some(zone);
+            }
+        }
+        Self::parse(&iana_time_zone::get_timezone().ok()?)
+    }
+
+    /// The time `at` as a clock in this zone shows it.
+    pub fn at(&self, at: UtcSeconds) -> DateTime<FixedOffset> {
+        let utc = at.utc();
+        let offset = match self {
+            Self::Named(tz) => tz.offset_from_utc_datetime(&utc.naive_utc()).fix(),
+            Self::Fixed(offset) => *offset,
+        };
+        utc.with_timezone(&offset)
+    }
+}
+
+impl fmt::Display for Zone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named(tz) => f.write_str(tz.name()),
+            Self::Fixed(offset) => offset.fmt(f),
+        }
+    }
+}
+
+/// A span of time as a person writes it: `90d`, `36h`, `2w`. In seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span(pub i64);
+
+impl Span {
+    /// A whole number and one of `s`, `m` (minutes), `h`, `d`, `w`.
+    /// The error says what is wrong in words.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let bad = || format!("'{text}' is not a span of time: write 90d, 36h or 2w");
+        let unit = match text.bytes().last().ok_or_else(bad)? {
+            b's' => 1,
+            b'm' => 60,
+            b'h' => 3_600,
+            b'd' => 86_400,
+            b'w' => 604_800,
+            _ => return Err(bad()),
+        };
+        let digits = &text[..text.len() - 1];
+        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(bad());
+        }
+        let count: i64 = digits.parse().map_err(|_| bad())?;
+        match count.checked_mul(unit) {
+            // A hundred thousand years: beyond any log, and still safe to subtract from a date.
+            Some(seconds) if seconds <= 3_155_760_000_000 => Ok(Self(seconds)),
+            _ => Err(bad()),
+        }
+    }
+
+    /// The span in two units at most, for a person: `94 days`, `3 h 12 min`, `12 s`.
+    pub fn in_words(self) -> String {
+        let seconds = self.0.max(0);
+        let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
+        if days >= 2 {
+            format!("{days} days")
+        } else if hours >= 1 {
+            match minutes % 60 {
+                0 => format!("{hours} h"),
+                rest => format!("{hours} h {rest} min"),
+            }
+        } else if minutes >= 1 {
+            format!("{minutes} min")
+        } else {
+            format!("{seconds} s")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sql_text_order_is_time_order_and_reads_back() {
+        let at = UtcSeconds(1_795_374_181);
+        assert_eq!(at.sql(), "2026-11-22 19:43:01+00:00");
+        assert_eq!(UtcSeconds::from_sql(&at.sql()), Some(at));
+        assert_eq!(at.rfc3339(), "2026-11-22T19:43:01Z");
+    }
+
+    #[test]
+    fn spans_are_read_strictly() {
+        assert_eq!(Span::parse("90d"), Ok(Span(90 * 86_400)));
+        assert_eq!(Span::parse("36h"), Ok(Span(36 * 3_600)));
+        assert_eq!(Span::parse("2w"), Ok(Span(14 * 86_400)));
+        for bad in ["", "d", "90", "-1d", "+1d", "1.5d", "9999999999999999999d", "1 d", "1y", "99999999999w", "1é"] {
+            assert!(Span::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn zones_have_names_or_offsets() {
+        let zurich = Zone::parse("Europe/Zurich").unwrap();
+        assert_eq!(UtcSeconds(1_795_374_181).local(&zurich), "2026-11-22 20:43:01 +01:00");
+        assert_eq!(Zone::parse("+01:00").unwrap().to_string(), "+01:00");
+        assert_eq!(Zone::parse("Europe/Atlantis"), None);
+    }
+}
