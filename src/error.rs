@@ -51,7 +51,11 @@ impl Error {
             io::ErrorKind::StorageFull => "; make room on its file system, the next run catches up",
             _ => "",
         };
-        Self::File { path: path.to_owned(), source, hint }
+        Self::File {
+            path: path.to_owned(),
+            source,
+            hint,
+        }
     }
 }
 

@@ -19,6 +19,7 @@ pub mod cli;
 pub mod command;
 pub mod config;
 pub mod error;
+pub mod ingest;
 pub mod name;
 pub mod report;
 pub mod store;

@@ -77,7 +77,10 @@ impl Serialize for Name {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match std::str::from_utf8(&self.0) {
             Ok(text) => serializer.serialize_str(text),
-            Err(_) => Stored::Bytes { hex: to_hex(&self.0) }.serialize(serializer),
+            Err(_) => Stored::Bytes {
+                hex: to_hex(&self.0),
+            }
+            .serialize(serializer),
         }
     }
 }
@@ -168,7 +171,10 @@ mod tests {
 
     #[test]
     fn json_shows_bad_bytes_and_gives_all_in_hex() {
-        assert_eq!(Name(vec![b'a', 0xff]).json_text(), ("a\\xff".into(), Some("61ff".into())));
+        assert_eq!(
+            Name(vec![b'a', 0xff]).json_text(),
+            ("a\\xff".into(), Some("61ff".into()))
+        );
         assert_eq!(Name::from("é").json_text(), ("é".into(), None));
     }
 }

@@ -16,8 +16,12 @@ use crate::time::UtcSeconds;
 pub use sqlite::{SCHEMA as SQLITE_SCHEMA, Sqlite};
 
 /// How many different (name, host, code) a store keeps for one server's failed logins. Whoever
-/// fails with ever new names fills no more than this: see [`FailedConnect::fold`].
+/// fails with ever new names fills no more than twice this: beyond, all names of a host are counted in
+/// one row, and in the end those of all hosts.
 pub const MAX_FAILED_CONNECTS: usize = 10_000;
+
+/// How many doubtful records a store keeps; the newest ones.
+pub const MAX_QUARANTINE: usize = 10_000;
 
 /// The use of one account name from one client host: a row of `accounts`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,7 +142,9 @@ pub enum Commit {
     Overtaken,
 }
 
-/// A place that keeps the answer. Both backends pass the same tests.
+/// A place that keeps the answer. Every backend passes the same tests.
+///
+/// An error that a `row` callback returns is passed on as it is.
 pub trait Store {
     /// What to call this store in a message.
     fn describe(&self) -> String;
@@ -170,6 +176,14 @@ pub trait Store {
         &mut self,
         since: Option<UtcSeconds>,
         row: &mut dyn FnMut(FailedConnect) -> Result<()>,
+    ) -> Result<()>;
+
+    /// Calls `row` for each record that was not believed and is not older than `since`, in the order
+    /// in which they were read.
+    fn quarantine(
+        &mut self,
+        since: Option<UtcSeconds>,
+        row: &mut dyn FnMut(Doubtful) -> Result<()>,
     ) -> Result<()>;
 }
 

@@ -1,0 +1,75 @@
+-- The tables of conntracker in SQLite, schema version 1.
+--
+-- Times are text, `YYYY-MM-DD HH:MM:SS+00:00`, always UTC, so that text order is time order.
+-- Names are text, or blobs where their bytes are not UTF-8; both compare byte for byte.
+-- `conntracker schema` prints this file; `conntracker run` creates and migrates by itself.
+
+-- The use of each account name from each client host. `connects` counts CONNECT records;
+-- first_seen and last_seen are the first and last successful authentication, last_active the last
+-- sign of use of any kind (the end of a session included).
+CREATE TABLE IF NOT EXISTS accounts (
+    server      TEXT    NOT NULL,
+    name        TEXT    NOT NULL,
+    host        TEXT    NOT NULL,
+    first_seen  TEXT,
+    last_seen   TEXT,
+    last_active TEXT,
+    connects    INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (server, name, host)
+) WITHOUT ROWID;
+
+-- Account rows (`user`@`host`; here the host is a pattern) that were used through a proxy.
+CREATE TABLE IF NOT EXISTS proxied_accounts (
+    server     TEXT    NOT NULL,
+    account    TEXT    NOT NULL,
+    first_seen TEXT    NOT NULL,
+    last_seen  TEXT    NOT NULL,
+    connects   INTEGER NOT NULL,
+    PRIMARY KEY (server, account)
+) WITHOUT ROWID;
+
+-- Refused logins. Code 0 marks rows that stand for many: all other names of a host, or (host '')
+-- of all other hosts; they are used when an attacker tries ever new names.
+CREATE TABLE IF NOT EXISTS failed_connects (
+    server     TEXT    NOT NULL,
+    name       TEXT    NOT NULL,
+    host       TEXT    NOT NULL,
+    code       INTEGER NOT NULL,
+    first_seen TEXT    NOT NULL,
+    last_seen  TEXT    NOT NULL,
+    attempts   INTEGER NOT NULL,
+    PRIMARY KEY (server, name, host, code)
+) WITHOUT ROWID;
+
+-- Records that were not believed, why, and who wrote them. They moved no figure.
+CREATE TABLE IF NOT EXISTS quarantine (
+    id           INTEGER PRIMARY KEY,
+    server       TEXT    NOT NULL,
+    name         TEXT    NOT NULL,
+    host         TEXT    NOT NULL,
+    time         TEXT,
+    connectionid INTEGER NOT NULL,
+    why          TEXT    NOT NULL,
+    written_from TEXT,
+    file         TEXT    NOT NULL,
+    offset       INTEGER NOT NULL
+);
+
+-- The spans of time that the log covers. `gap` says why the time before a span is missing.
+CREATE TABLE IF NOT EXISTS coverage (
+    source    TEXT NOT NULL,
+    from_time TEXT NOT NULL,
+    to_time   TEXT NOT NULL,
+    gap       TEXT,
+    server    TEXT NOT NULL,
+    id        INTEGER PRIMARY KEY
+);
+CREATE INDEX IF NOT EXISTS coverage_of_source ON coverage (source, id);
+
+-- How far each log was read. Written together with the figures, in one transaction.
+CREATE TABLE IF NOT EXISTS checkpoints (
+    source     TEXT    NOT NULL PRIMARY KEY,
+    generation INTEGER NOT NULL,
+    written_at TEXT    NOT NULL,
+    state      TEXT    NOT NULL
+) WITHOUT ROWID;

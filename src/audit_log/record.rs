@@ -1,0 +1,534 @@
+//! One line of the log, taken apart. Pure: bytes in, [`Parsed`] out.
+//!
+//! The documented form is
+//! `timestamp,serverhost,username,host,connectionid,queryid,operation,database,object,retcode`
+//! (MariaDB documentation, "MariaDB Audit Plugin - Log Format"), with comma as separator and *no*
+//! escaping of user, host and database names, which may therefore hold commas, line breaks and
+//! whole records. What follows from that, and where we depart from the documentation:
+//!
+//! - A line is read **from its right end**. The end says what kind of record it is: `',CODE` a
+//!   query, a bare `,` a table event, `,,CODE` a connection event. So `,CONNECT,` inside SQL is
+//!   nothing. In a connection event the right-most `,ID,0,OPERATION,` is the real one (only a
+//!   database name can stand to its right, and a second operation is reported, see
+//!   [`Record::two_operations`]); what is left of it, up to the last comma, is the user name.
+//! - A field more or less is part of a name, not an error. Known extra fields are accepted: an 11th
+//!   field on connection events (Enterprise 12.3: TLS version, may be empty; RDS for MySQL:
+//!   connection type), two empty fields behind a query (RDS), the TLS version as object (Community
+//!   12.0.1 and later), and an empty "client IP" field behind host (seen in an article).
+//! - Names are bytes; they need not be UTF-8.
+//!
+//! Advice for the next editor: each rule here was measured on servers (10.5, 10.11, 11.8); the
+//! cases under `tests/data/audit-cases` are the truth, not the documentation.
+
+use memchr::{memchr, memmem, memrchr};
+
+use super::timestamp::{self, Stamp};
+
+/// What happened. Names as in MariaDB's documentation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// A successful login.
+    Connect,
+    /// A refused login.
+    FailedConnect,
+    /// The end of a connection, also of a refused one.
+    Disconnect,
+    /// COM_CHANGE_USER. With code 0 user and host are empty (server_audit 1.4.14).
+    ChangeUser,
+    /// Follows CONNECT where the login is a proxy for another account, named by the object.
+    ProxyConnect,
+    /// QUERY, or AUDIT_CONFIG (Enterprise): a statement.
+    Query,
+    /// READ, WRITE, CREATE, ALTER, RENAME or DROP: the use of a table.
+    Table,
+}
+
+impl Operation {
+    fn of_connection(word: &[u8]) -> Option<Self> {
+        match word {
+            b"CONNECT" => Some(Self::Connect),
+            b"FAILED_CONNECT" => Some(Self::FailedConnect),
+            b"DISCONNECT" => Some(Self::Disconnect),
+            b"CHANGEUSER" => Some(Self::ChangeUser),
+            b"PROXY_CONNECT" => Some(Self::ProxyConnect),
+            _ => None,
+        }
+    }
+
+    fn of_table(word: &[u8]) -> Option<Self> {
+        match word {
+            b"READ" | b"WRITE" | b"CREATE" | b"ALTER" | b"RENAME" | b"DROP" => Some(Self::Table),
+            _ => None,
+        }
+    }
+
+    fn of_query(word: &[u8]) -> Option<Self> {
+        matches!(word, b"QUERY" | b"AUDIT_CONFIG").then_some(Self::Query)
+    }
+}
+
+/// A piece of the line that a [`Record`] was read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Span {
+    at: u32,
+    len: u32,
+}
+
+impl Span {
+    fn new(from: usize, to: usize) -> Self {
+        // A line handed to the parser is shorter than reader::MAX_LINE.
+        Self {
+            at: from as u32,
+            len: (to - from) as u32,
+        }
+    }
+
+    /// The bytes of this piece in `line`, the line that was parsed.
+    pub fn of(self, line: &[u8]) -> &[u8] {
+        &line[self.at as usize..(self.at + self.len) as usize]
+    }
+
+    /// Where the piece begins in its line, in bytes.
+    pub fn start(self) -> usize {
+        self.at as usize
+    }
+
+    /// Where the piece ends in its line, in bytes.
+    pub fn end(self) -> usize {
+        (self.at + self.len) as usize
+    }
+}
+
+/// The front of a record: `timestamp,serverhost,`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The server's clock.
+    pub time: Stamp,
+    /// Length of the time's text, in bytes.
+    pub time_len: u32,
+    /// The name of the server's host.
+    pub serverhost: Span,
+}
+
+impl Head {
+    /// The head that `line` begins with; none if it begins otherwise.
+    pub fn of(line: &[u8]) -> Option<Self> {
+        let (time, time_len) = timestamp::parse(line)?;
+        let from = time_len + 1;
+        let to = from + memchr(b',', line.get(from..)?)?;
+        // HOST_NAME_MAX is 64 on Linux, 255 elsewhere.
+        if to - from > 255 {
+            return None;
+        }
+        Some(Self {
+            time,
+            time_len: time_len as u32,
+            serverhost: Span::new(from, to),
+        })
+    }
+
+    /// Where the user name begins.
+    pub fn end(&self) -> usize {
+        self.serverhost.end() + 1
+    }
+}
+
+/// A record; its pieces are kept as places in the line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Time and server; none for the last part of a record whose name holds a line break.
+    pub head: Option<Head>,
+    /// The user name, or its last part where there is no head.
+    pub username: Span,
+    /// The client's host without port.
+    pub host: Span,
+    /// Something stood behind the host that looks like the port of Community 12.0.1.
+    pub port: Port,
+    /// The connection's id.
+    pub connectionid: u64,
+    /// What happened.
+    pub operation: Operation,
+    /// The object: the proxied account of PROXY_CONNECT, the text of QUERY with its quotes.
+    pub object: Span,
+    /// The server's error number, 0 for success.
+    pub retcode: u32,
+    /// The user name holds what looks like a further operation: a part of a name was taken for a
+    /// field, or of a field for a name.
+    pub two_operations: bool,
+}
+
+/// Whether the host field carried a port (Community 12.0.1 and later, Enterprise 12.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Port {
+    /// `192.0.2.1:40812`, `name:40812`, `localhost:unavailable`: cut off already.
+    Cut,
+    /// No port, or none that can be told: `2001:db8::5:4081` may be an address or address and port.
+    None,
+}
+
+/// What a line turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parsed {
+    /// A record with head and tail.
+    Record(Record),
+    /// A record behind the torn beginning of another, on the same line: what a full disk leaves.
+    Torn(Record),
+    /// No head, but a good tail: the last line of a record whose name holds line breaks.
+    Tail(Record),
+    /// A head, but no tail: the first line of such a record, or a torn one.
+    Head(Head),
+    /// Neither: something in between, or no audit log at all.
+    Neither,
+}
+
+impl Parsed {
+    /// The record that the line holds, if it holds one.
+    pub fn record(&self) -> Option<&Record> {
+        match self {
+            Self::Record(record) | Self::Torn(record) | Self::Tail(record) => Some(record),
+            Self::Head(_) | Self::Neither => None,
+        }
+    }
+}
+
+/// The longest user name in bytes: 128 characters of up to four bytes (`USERNAME_LENGTH`, 10.6.1).
+pub const MAX_NAME: usize = 512;
+
+/// Takes `line` (without its line end) apart. Never fails: what is no record says so.
+pub fn parse(line: &[u8]) -> Parsed {
+    let head = Head::of(line);
+    let body = head.map_or(0, |head| head.end());
+    let Some(mut record) = parse_body(line, body) else {
+        return head.map_or(Parsed::Neither, Parsed::Head);
+    };
+    record.head = head;
+    if record.operation == Operation::Query {
+        return if head.is_some() {
+            Parsed::Record(record)
+        } else {
+            Parsed::Tail(record)
+        };
+    }
+    if let Some(inner) = second_head(line, &record) {
+        record.head = Some(inner);
+        record.username = Span::new(inner.end(), record.username.end().max(inner.end()));
+        return Parsed::Torn(record);
+    }
+    if record.username.len as usize > MAX_NAME + 1 {
+        return head.map_or(Parsed::Neither, Parsed::Head);
+    }
+    if head.is_some() {
+        Parsed::Record(record)
+    } else {
+        Parsed::Tail(record)
+    }
+}
+
+/// A further `timestamp,serverhost,` inside the user name, where a torn line goes on.
+fn second_head(line: &[u8], record: &Record) -> Option<Head> {
+    let name = record.username.of(line);
+    memchr(b',', name)?;
+    let base = record.username.start();
+    // The stamp may begin anywhere: the torn record ends in the middle of a field.
+    for colon in memchr::memchr_iter(b':', name) {
+        // `YYYYMMDD HH:` before the first colon; other formats are longer, and begin no later.
+        for back in [11, 13, 14] {
+            let Some(from) = colon.checked_sub(back) else {
+                continue;
+            };
+            if let Some(inner) =
+                Head::of(&line[base + from..record.username.end().max(base + from)])
+            {
+                let at = base + from;
+                // A line may begin with its only head.
+                if at == 0 {
+                    continue;
+                }
+                let server = inner.serverhost;
+                return Some(Head {
+                    serverhost: Span::new(server.start() + at, server.end() + at),
+                    ..inner
+                });
+            }
+        }
+    }
+    None
+}
+
+/// The part behind the head, from `body` on.
+fn parse_body(line: &[u8], body: usize) -> Option<Record> {
+    let last = *line.last()?;
+    let digits = line
+        .iter()
+        .rev()
+        .take(6)
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
+    if (1..=5).contains(&digits) && line.len() > digits + 1 {
+        let comma = line.len() - digits - 1;
+        if line[comma - 1..].starts_with(b"',") {
+            return parse_query(line, body, comma);
+        }
+    }
+    if last == b',' {
+        // A query of RDS, a table event, or a connection event with an empty 11th field.
+        if let Some(rest) = line.strip_suffix(b",,")
+            && let Some(record) = rds_query(rest, body)
+        {
+            return Some(record);
+        }
+        return parse_table(line, body).or_else(|| parse_connection(line, body));
+    }
+    parse_connection(line, body)
+}
+
+/// A QUERY of RDS for MySQL without its two empty extra fields.
+fn rds_query(line: &[u8], body: usize) -> Option<Record> {
+    let comma = memrchr(b',', line)?;
+    let code = &line[comma + 1..];
+    let is_query = comma > 0 && line[comma - 1] == b'\'' && number(code).is_some();
+    if is_query {
+        parse_query(line, body, comma)
+    } else {
+        None
+    }
+}
+
+/// `username,host,connectionid,queryid,QUERY,database,'text',CODE`; `comma` stands before CODE.
+///
+/// Here the left-most anchor is the real one: the text may hold anything, and whoever put an
+/// operation into a user name that can log in has a record of his own blamed on him, no other's.
+fn parse_query(line: &[u8], body: usize, comma: usize) -> Option<Record> {
+    let retcode = number(&line[comma + 1..])? as u32;
+    let mut from = body;
+    loop {
+        let query = memmem::find(&line[from..comma], b"QUERY,").map_or(comma, |n| from + n);
+        let config = memmem::find(&line[from..comma], b"AUDIT_CONFIG,").map_or(comma, |n| from + n);
+        let at = query.min(config);
+        if at >= comma {
+            return None;
+        }
+        let word_end = at + memchr(b',', &line[at..])?;
+        if let Some(anchor) = anchor(line, body, word_end, Operation::of_query)
+            && let Some(quote) =
+                memmem::find(&line[word_end..comma], b",'").map(|n| word_end + n + 1)
+        {
+            let object = Span::new(quote, comma);
+            return record(line, body, anchor, object, retcode);
+        }
+        from = word_end;
+    }
+}
+
+/// `username,host,connectionid,queryid,READ,database,table,`.
+fn parse_table(line: &[u8], body: usize) -> Option<Record> {
+    let mut end = line.len() - 1;
+    for _ in 0..MAX_FIELDS {
+        let comma = body + memrchr(b',', line.get(body..end)?)?;
+        if let Some(anchor) = anchor(line, body, comma, Operation::of_table) {
+            return record(line, body, anchor, Span::new(comma, comma), 0);
+        }
+        end = comma;
+    }
+    None
+}
+
+/// `username,host,connectionid,0,OPERATION,database,object,CODE`, perhaps with an 11th field.
+fn parse_connection(line: &[u8], body: usize) -> Option<Record> {
+    let mut end = line.len();
+    for _ in 0..MAX_FIELDS {
+        let comma = body + memrchr(b',', line.get(body..end)?)?;
+        if let Some(anchor) = anchor(line, body, comma, Operation::of_connection)
+            && anchor.queryid == 0
+        {
+            let (object, retcode) = connection_tail(line, comma, anchor.operation)?;
+            return record(line, body, anchor, object, retcode);
+        }
+        end = comma;
+    }
+    None
+}
+
+/// How many commas a line's tail may hold before its operation is given up: a database name has at
+/// most 64 characters, but the 512 bytes of uninitialised memory that stand for it in CHANGEUSER
+/// may hold any.
+const MAX_FIELDS: usize = 600;
+
+/// `,ID,QUERYID,OPERATION` that ends where `word_end` points at the comma behind it.
+struct Anchor {
+    /// The comma before ID.
+    start: usize,
+    connectionid: u64,
+    queryid: u64,
+    operation: Operation,
+    after: usize,
+}
+
+fn anchor(
+    line: &[u8],
+    body: usize,
+    word_end: usize,
+    operation: fn(&[u8]) -> Option<Operation>,
+) -> Option<Anchor> {
+    let before = &line[body..word_end];
+    let word = memrchr(b',', before)?;
+    let operation = operation(&before[word + 1..])?;
+    let query = memrchr(b',', &before[..word])?;
+    let queryid = number(&before[query + 1..word])?;
+    let id = memrchr(b',', &before[..query])?;
+    let connectionid = number(&before[id + 1..query])?;
+    Some(Anchor {
+        start: body + id,
+        connectionid,
+        queryid,
+        operation,
+        after: word_end,
+    })
+}
+
+/// `,database,object,CODE` or `,database,object,CODE,extra`, from the comma behind the operation.
+fn connection_tail(line: &[u8], from: usize, operation: Operation) -> Option<(Span, u32)> {
+    let tail = &line[from..];
+    let mut code_to = tail.len();
+    let mut code_from = memrchr(b',', tail)?;
+    if number(&tail[code_from + 1..code_to]).is_none() {
+        // An 11th field: a TLS version, a connection type, or nothing.
+        let extra = &tail[code_from + 1..code_to];
+        if extra.len() > 32
+            || !extra
+                .iter()
+                .all(|byte| byte.is_ascii_graphic() || *byte == b' ')
+        {
+            return None;
+        }
+        code_to = code_from;
+        code_from = memrchr(b',', &tail[..code_to])?;
+    }
+    let retcode = u32::try_from(number(&tail[code_from + 1..code_to])?).ok()?;
+    let object_from = if operation == Operation::ProxyConnect {
+        // An account, in back ticks; its parts may hold commas.
+        let from = memmem::find(&tail[..code_from], b",`")?;
+        (tail[code_from - 1] == b'`').then_some(from)?
+    } else {
+        let from = memrchr(b',', &tail[..code_from])?;
+        let object = &tail[from + 1..code_from];
+        // Empty, or a TLS version.
+        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        if object.len() > 16 || !object.iter().all(plain) {
+            return None;
+        }
+        from
+    };
+    if object_from == 0 {
+        return None; // one field too few
+    }
+    Some((Span::new(from + object_from + 1, from + code_from), retcode))
+}
+
+fn record(line: &[u8], body: usize, anchor: Anchor, object: Span, retcode: u32) -> Option<Record> {
+    let before = &line[body..anchor.start];
+    let mut host_from = memrchr(b',', before)? + 1;
+    let mut host_to = before.len();
+    let names = !matches!(anchor.operation, Operation::ChangeUser);
+    if names && host_from == host_to && host_from >= 2 {
+        // No server writes an empty host for a client that it knows: this is the form with an empty
+        // "client IP" field behind host.
+        if let Some(comma) = memrchr(b',', &before[..host_from - 1]) {
+            host_to = host_from - 1;
+            host_from = comma + 1;
+        }
+    }
+    let username = Span::new(body, body + host_from - 1);
+    let (host_len, port) = cut_port(&before[host_from..host_to]);
+    let name = username.of(line);
+    let two_operations = memchr(b',', name).is_some() && has_operation(name);
+    debug_assert!(anchor.after <= line.len());
+    Some(Record {
+        head: None,
+        username,
+        host: Span::new(body + host_from, body + host_from + host_len),
+        port,
+        connectionid: anchor.connectionid,
+        operation: anchor.operation,
+        object,
+        retcode,
+        two_operations,
+    })
+}
+
+/// `,ID,0,OPERATION` of a connection event somewhere in `name`.
+fn has_operation(name: &[u8]) -> bool {
+    memchr::memchr_iter(b',', name)
+        .chain([name.len()])
+        .any(|end| anchor(name, 0, end, Operation::of_connection).is_some())
+}
+
+/// Length of the host field without its port.
+fn cut_port(host: &[u8]) -> (usize, Port) {
+    let Some(colon) = memrchr(b':', host) else {
+        return (host.len(), Port::None);
+    };
+    let behind = &host[colon + 1..];
+    let is_port = number(behind).is_some_and(|port| port <= 65_535);
+    // An IPv6 address has no group of five digits, and not nine groups.
+    let before = &host[..colon];
+    let certain = memchr(b':', before).is_none()
+        || behind.len() == 5
+        || host.iter().filter(|byte| **byte == b':').count() == 8 && !contains(host, b"::");
+    if behind == b"unavailable" || is_port && certain {
+        (colon, Port::Cut)
+    } else {
+        (host.len(), Port::None)
+    }
+}
+
+/// Cuts a port of an IPv6 client that could be a part of the address. For a log whose other
+/// records carry ports ([`Port::Cut`]): there the last group is always the port.
+pub fn cut_ambiguous_port(host: &[u8]) -> &[u8] {
+    match memrchr(b':', host) {
+        Some(colon)
+            if number(&host[colon + 1..]).is_some() && memchr(b':', &host[..colon]).is_some() =>
+        {
+            &host[..colon]
+        }
+        _ => host,
+    }
+}
+
+fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    memmem::find(haystack, needle).is_some()
+}
+
+/// A decimal number of 1 to 20 digits.
+fn number(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() || digits.len() > 20 {
+        return None;
+    }
+    digits.iter().try_fold(0_u64, |sum, byte| match byte {
+        b'0'..=b'9' => sum.checked_mul(10)?.checked_add(u64::from(byte - b'0')),
+        _ => None,
+    })
+}
+
+/// Whether a user name of `CONNECT` or `FAILED_CONNECT` may be a damaged one, and then how many of
+/// its first bytes are genuine.
+///
+/// 10.5 writes names of more than 64 bytes as the first 64 and one byte that equals the length;
+/// 10.11 and 11.8 names of more than 132 bytes as 132 and the length's low byte. DISCONNECT has
+/// the full name.
+pub fn damaged_prefix(name: &[u8]) -> Option<usize> {
+    match name.len() {
+        65 if usize::from(name[64]) >= 65 => Some(64),
+        133 => Some(132),
+        _ => None,
+    }
+}
+
+/// Whether `full` can be the name that `damaged` was written for; see [`damaged_prefix`].
+pub fn repairs(full: &[u8], damaged: &[u8]) -> bool {
+    damaged_prefix(damaged).is_some_and(|kept| {
+        full.len() > kept
+            && full[..kept] == damaged[..kept]
+            && full.len() & 0xff == usize::from(damaged[kept])
+    })
+}

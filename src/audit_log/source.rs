@@ -1,0 +1,549 @@
+//! Which files make up a log: the live one, its rotations in the order in which they were written,
+//! and in a folder only those that are audit logs at all.
+//!
+//! The server rotates while we look. A set is therefore opened, then listed again; if names and
+//! files no longer match, it is opened anew. Once open, renames do not matter.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use super::reader::{self, Packing};
+use super::record::{self, Head, Parsed};
+use super::timestamp::Stamp;
+use crate::checkpoint::DIGEST_BYTES;
+use crate::error::{Error, Result};
+use crate::name::escape;
+
+/// How much of a file is looked at to see whether it is an audit log, in bytes.
+const SNIFF: usize = 65_536;
+
+/// How often a set is opened anew while rotations come in between.
+const MAX_TRIES: usize = 50;
+
+/// A log with its rotations: the path of the live file, which may be absent for an instant.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Log {
+    folder: PathBuf,
+    name: Vec<u8>,
+}
+
+/// One open file of a log.
+#[derive(Debug)]
+pub struct LogFile {
+    /// Where it was when it was opened.
+    pub path: PathBuf,
+    /// How it is packed.
+    pub packing: Packing,
+    /// Its size in bytes (packed) when it was opened.
+    pub size: u64,
+    /// Its first [`DIGEST_BYTES`] (unpacked), or the complete lines of a shorter file.
+    pub head: Vec<u8>,
+    file: File,
+}
+
+/// The files of a log, oldest first, and what could not be opened.
+#[derive(Debug, Default)]
+pub struct Opened {
+    /// Files with at least one complete line.
+    pub files: Vec<LogFile>,
+    /// Files that belong to the log but can't be read.
+    pub errors: Vec<Error>,
+}
+
+/// The logs that the configured paths mean: files, folders or globs. A path that yields nothing is
+/// an error of its own; the others are found all the same.
+pub fn find(paths: &[PathBuf]) -> (Vec<Log>, Vec<Error>) {
+    let (mut logs, mut errors) = (Vec::new(), Vec::new());
+    for path in paths {
+        match find_one(path) {
+            Ok(found) => logs.extend(found),
+            Err(error) => errors.push(error),
+        }
+    }
+    logs.sort();
+    logs.dedup();
+    (logs, errors)
+}
+
+fn find_one(path: &Path) -> Result<Vec<Log>> {
+    match fs::metadata(path) {
+        Ok(meta) if meta.is_dir() => find_in_folder(path),
+        Ok(meta) if meta.is_file() => Ok(vec![Log::of(path)?]),
+        Ok(_) => Err(Error::Content {
+            path: path.to_owned(),
+            message: "is not a regular file; audit_log takes a file, a folder or a glob".into(),
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let pattern = path.to_string_lossy();
+            if pattern.contains(['*', '?', '[']) {
+                return find_by_glob(path, &pattern);
+            }
+            // Between two steps of a rotation the live file does not exist.
+            let log = Log::of(path)?;
+            if log.list().is_ok_and(|members| !members.is_empty()) {
+                return Ok(vec![log]);
+            }
+            Err(Error::File {
+                path: path.to_owned(),
+                source: error,
+                hint: "; set audit_log (--audit-log) to the file that the server's variable \
+                       server_audit_file_path names",
+            })
+        }
+        Err(error) => Err(Error::file(path, error)),
+    }
+}
+
+fn find_by_glob(path: &Path, pattern: &str) -> Result<Vec<Log>> {
+    let bad = |message: String| Error::Content {
+        path: path.to_owned(),
+        message,
+    };
+    let mut logs = Vec::new();
+    for found in glob::glob(pattern).map_err(|error| bad(format!("is no valid glob: {error}")))? {
+        let found = found
+            .map_err(|error| Error::file(error.path(), io::Error::from(error.error().kind())))?;
+        if fs::metadata(&found).is_ok_and(|meta| meta.is_file()) {
+            logs.push(Log::of(&found)?);
+        }
+    }
+    if logs.is_empty() {
+        return Err(bad("no file matches this glob".into()));
+    }
+    Ok(logs)
+}
+
+/// A folder may be a whole data directory: only regular files that begin like an audit log count.
+fn find_in_folder(folder: &Path) -> Result<Vec<Log>> {
+    let mut groups: BTreeMap<Log, Vec<PathBuf>> = BTreeMap::new();
+    for entry in fs::read_dir(folder).map_err(|error| Error::file(folder, error))? {
+        let path = entry.map_err(|error| Error::file(folder, error))?.path();
+        if fs::metadata(&path).is_ok_and(|meta| meta.is_file() && meta.len() > 0) {
+            groups.entry(Log::of(&path)?).or_default().push(path);
+        }
+    }
+    let mut unreadable = Vec::new();
+    let mut logs = Vec::new();
+    for (log, mut members) in groups {
+        members.sort();
+        let mut refused = None;
+        let is_log = members.iter().any(|path| match LogFile::open(path) {
+            Ok(file) => file.is_some_and(|file| file.is_audit_log().unwrap_or(false)),
+            Err(error) => {
+                refused = Some(error);
+                false
+            }
+        });
+        if is_log {
+            logs.push(log);
+        } else {
+            unreadable.extend(refused);
+        }
+    }
+    if !logs.is_empty() {
+        return Ok(logs);
+    }
+    match unreadable
+        .into_iter()
+        .find(|error| matches!(error, Error::File { .. }))
+    {
+        Some(Error::File { path, source, hint }) => Err(Error::File { path, source, hint }),
+        _ => Err(Error::Content {
+            path: folder.to_owned(),
+            message: "no audit log in this folder; is server_audit loaded, and is this where \
+                      server_audit_file_path points?"
+                .into(),
+        }),
+    }
+}
+
+impl Log {
+    /// The log that a live or rotated file belongs to.
+    fn of(path: &Path) -> Result<Self> {
+        // A link to the live file stands for it; a link to a folder likewise.
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let name = path.file_name().unwrap_or_default().as_bytes();
+        let folder = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let folder = fs::canonicalize(folder).map_err(|error| Error::file(folder, error))?;
+        Ok(Self {
+            folder,
+            name: live_name(name).to_vec(),
+        })
+    }
+
+    /// The path of the live file: the log's own name, however it was given.
+    pub fn path(&self) -> PathBuf {
+        self.folder.join(OsStr::from_bytes(&self.name))
+    }
+
+    /// Names of the files that belong to this log, with what tells them apart.
+    fn list(&self) -> io::Result<BTreeMap<PathBuf, (u64, u64)>> {
+        let mut members = BTreeMap::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            if live_name(entry.file_name().as_bytes()) != self.name {
+                continue;
+            }
+            let path = entry.path();
+            // A file may go between listing and looking.
+            if let Ok(meta) = fs::metadata(&path)
+                && meta.is_file()
+            {
+                members.insert(path, (meta.dev(), meta.ino()));
+            }
+        }
+        Ok(members)
+    }
+
+    /// Opens all files of the log in the order in which they were written.
+    pub fn open(&self) -> Result<Opened> {
+        let list = || {
+            self.list()
+                .map_err(|error| Error::file(&self.folder, error))
+        };
+        let mut members = list()?;
+        for _ in 0..MAX_TRIES {
+            let opened = self.open_members(&members);
+            let again = list()?;
+            if again == members {
+                return opened;
+            }
+            members = again;
+        }
+        Err(Error::Content {
+            path: self.path(),
+            message: "is rotated faster than it can be opened; raise server_audit_file_rotate_size"
+                .into(),
+        })
+    }
+
+    fn open_members(&self, members: &BTreeMap<PathBuf, (u64, u64)>) -> Result<Opened> {
+        let mut opened = Opened::default();
+        let mut files = Vec::new();
+        for path in members.keys() {
+            match LogFile::open(path) {
+                Ok(Some(file)) => files.push(file),
+                Ok(None) => {}
+                Err(error) => opened.errors.push(error),
+            }
+        }
+        opened.files = without_copies(in_order(files, &self.name));
+        Ok(opened)
+    }
+}
+
+/// The name of the live file that a rotated file was renamed from: `log` for `log`, `log.1`,
+/// `log.01`, `log.2.gz`, `log-20261122`, `log-20261122-1795374181.zst`.
+fn live_name(name: &[u8]) -> &[u8] {
+    let plain = without_packing(name);
+    let suffix = plain
+        .iter()
+        .rev()
+        .take_while(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'.'))
+        .count();
+    let mut base = &plain[..plain.len() - suffix];
+    // The suffix begins with a dot or a dash and a digit: `log.1`, not `log1` or `log.`.
+    let rest = &plain[base.len()..];
+    match rest
+        .windows(2)
+        .position(|pair| matches!(pair[0], b'.' | b'-') && pair[1].is_ascii_digit())
+    {
+        Some(at) if !base.is_empty() || at > 0 => {
+            base = &plain[..base.len() + at];
+            base
+        }
+        _ => name,
+    }
+}
+
+fn without_packing(name: &[u8]) -> &[u8] {
+    [&b".gz"[..], b".zst", b".xz"]
+        .iter()
+        .find_map(|suffix| name.strip_suffix(*suffix))
+        .unwrap_or(name)
+}
+
+/// Which of several ways of naming a rotated file has, and its age in it.
+#[derive(PartialEq, Eq, PartialOrd, Ord, Clone, Debug)]
+enum Family {
+    /// `.1`, `.2`, … `.10`: the highest is the oldest.
+    Numbered,
+    /// `.01`, `.001`: padded to so many digits. Another padding is left over from another setting.
+    Padded(usize),
+    /// `-20261122`, `.2026-11-22`: text order is time order.
+    Dated,
+    Live,
+}
+
+/// Oldest first. Within a family the name tells; between families the first record's time does,
+/// since a changed `server_audit_file_rotations` leaves files of another padding behind.
+fn in_order(files: Vec<LogFile>, live: &[u8]) -> Vec<LogFile> {
+    let suffix = |file: &LogFile| -> Vec<u8> {
+        let name = file.path.file_name().unwrap_or_default().as_bytes();
+        without_packing(name)[live.len().min(without_packing(name).len())..].to_vec()
+    };
+    let is_number = |suffix: &[u8]| {
+        (2..=10).contains(&suffix.len()) && suffix[1..].iter().all(u8::is_ascii_digit)
+    };
+    let padded: Vec<usize> = files
+        .iter()
+        .map(suffix)
+        .filter(|suffix| is_number(suffix) && suffix[1] == b'0')
+        .map(|suffix| suffix.len())
+        .collect();
+    let mut families: BTreeMap<Family, Vec<(Vec<u8>, LogFile)>> = BTreeMap::new();
+    for file in files {
+        let suffix = suffix(&file);
+        let family = match suffix.len() {
+            0 => Family::Live,
+            // Eight digits are a date.
+            9 | 10.. => Family::Dated,
+            len if is_number(&suffix) && padded.contains(&len) => Family::Padded(len),
+            _ if is_number(&suffix) => Family::Numbered,
+            _ => Family::Dated,
+        };
+        families.entry(family).or_default().push((suffix, file));
+    }
+    let mut queues = Vec::new();
+    for (family, mut members) in families {
+        members.sort_by(|(a, _), (b, _)| match family {
+            Family::Dated | Family::Live => a.cmp(b),
+            Family::Numbered | Family::Padded(_) => (b.len(), b).cmp(&(a.len(), a)),
+        });
+        let mut members: Vec<LogFile> = members.into_iter().map(|(_, file)| file).collect();
+        members.reverse();
+        queues.push((family, members));
+    }
+    let mut ordered = Vec::new();
+    loop {
+        let next = queues
+            .iter()
+            .enumerate()
+            .filter_map(|(at, (family, files))| {
+                let file = files.last()?;
+                Some(((*family == Family::Live, file.first_time()), at))
+            })
+            .min();
+        match next.and_then(|(_, at)| queues[at].1.pop()) {
+            Some(file) => ordered.push(file),
+            None => return ordered,
+        }
+    }
+}
+
+/// The same content twice is read once: the copy of copytruncate before the original is truncated,
+/// a packed file beside the plain one. The plain one, then the longer one, stays.
+fn without_copies(files: Vec<LogFile>) -> Vec<LogFile> {
+    let mut kept: Vec<LogFile> = Vec::new();
+    for file in files {
+        let twin = kept.iter_mut().find(|other| {
+            let (a, b) = (&other.head, &file.head);
+            let len = a.len().min(b.len());
+            a[..len] == b[..len]
+        });
+        match twin {
+            Some(other) => {
+                let rank = |file: &LogFile| (file.packing == Packing::None, file.size);
+                if rank(&file) > rank(other) {
+                    *other = file;
+                }
+            }
+            None => kept.push(file),
+        }
+    }
+    kept
+}
+
+impl LogFile {
+    /// Opens a file. None if it does not hold a complete line yet, or went away meanwhile.
+    fn open(path: &Path) -> Result<Option<Self>> {
+        let failed = |error| Error::file(path, error);
+        // Never wait for a writer, should the name mean a FIFO by now.
+        let opened = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+            .open(path);
+        let file = match opened {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed(error)),
+        };
+        let meta = file.metadata().map_err(failed)?;
+        if !meta.is_file() {
+            return Ok(None);
+        }
+        let mut magic = [0; 6];
+        let read = read_at_most(&file, &mut magic, 0).map_err(failed)?;
+        let packing = Packing::of(&magic[..read]);
+        let mut this = Self {
+            path: path.to_owned(),
+            packing,
+            size: meta.len(),
+            head: Vec::new(),
+            file,
+        };
+        let begin = this
+            .begin(DIGEST_BYTES + 1)
+            .map_err(|error| this.unpack_error(error))?;
+        this.head = match reader::complete_lines(&begin) {
+            // What has been written does not change, the beginning of a longer line included.
+            _ if begin.len() > DIGEST_BYTES => begin[..DIGEST_BYTES].to_vec(),
+            [] => return Ok(None),
+            complete => complete.to_vec(),
+        };
+        Ok(Some(this))
+    }
+
+    /// The first bytes (unpacked), at most `len`.
+    fn begin(&self, len: usize) -> io::Result<Vec<u8>> {
+        let mut begin = vec![0; len];
+        if self.packing == Packing::None {
+            let read = read_at_most(&self.file, &mut begin, 0)?;
+            begin.truncate(read);
+            return Ok(begin);
+        }
+        let mut input = self.packing.unpack(self.file.try_clone()?)?;
+        let mut filled = 0;
+        while filled < len {
+            match input.read(&mut begin[filled..]) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
+                Err(error) => return Err(error),
+            }
+        }
+        begin.truncate(filled);
+        Ok(begin)
+    }
+
+    fn unpack_error(&self, error: io::Error) -> Error {
+        match self.packing {
+            Packing::None => Error::file(&self.path, error),
+            _ => Error::Content {
+                path: self.path.clone(),
+                message: format!("can't be unpacked: {error}; repair or remove it"),
+            },
+        }
+    }
+
+    /// Whether some line near the beginning is a record.
+    pub fn is_audit_log(&self) -> Result<bool> {
+        let is_record = |line: &[u8]| matches!(record::parse(line), Parsed::Record(_));
+        if self.head.split(|byte| *byte == b'\n').any(is_record) {
+            return Ok(true);
+        }
+        let begin = self
+            .begin(SNIFF)
+            .map_err(|error| self.unpack_error(error))?;
+        let complete = reader::complete_lines(&begin);
+        if complete.is_empty() {
+            // One long line: its beginning must do.
+            return Ok(begin.len() == SNIFF && Head::of(&begin).is_some());
+        }
+        Ok(complete.split(|byte| *byte == b'\n').any(is_record))
+    }
+
+    /// An error that shows how the file begins.
+    pub fn not_understood(&self) -> Error {
+        let line = self
+            .head
+            .split(|byte| *byte == b'\n')
+            .next()
+            .unwrap_or_default();
+        Error::Content {
+            path: self.path.clone(),
+            message: format!(
+                "is not understood as an audit log of server_audit; it begins with: {}",
+                escape(&line[..line.len().min(120)])
+            ),
+        }
+    }
+
+    /// Time of the first record that can be seen near the beginning.
+    pub fn first_stamp(&self) -> Option<Stamp> {
+        self.head
+            .split(|byte| *byte == b'\n')
+            .find_map(|line| Head::of(line).map(|head| head.time))
+    }
+
+    /// Time of the first record, to order files by; the file's own time where there is none.
+    fn first_time(&self) -> i64 {
+        self.first_stamp()
+            .map(Stamp::seconds)
+            .or_else(|| self.file.metadata().ok().map(|meta| meta.mtime()))
+            .unwrap_or(0)
+    }
+
+    /// The `len` bytes before byte `offset`; none if the file is shorter. Plain files only.
+    pub fn before(&self, offset: u64, len: u64) -> Result<Option<Vec<u8>>> {
+        let mut bytes = vec![0; usize::try_from(len).unwrap_or(0).min(DIGEST_BYTES)];
+        let read = read_at_most(&self.file, &mut bytes, offset.saturating_sub(len))
+            .map_err(|error| Error::file(&self.path, error))?;
+        Ok((read as u64 == len).then_some(bytes))
+    }
+
+    /// Lines of this file from byte `offset` (unpacked) on.
+    pub fn lines(&self, offset: u64) -> Result<reader::Lines> {
+        let failed = |error| self.unpack_error(error);
+        let file = self.file.try_clone().map_err(failed)?;
+        if self.packing == Packing::None {
+            let mut file = file;
+            file.seek(SeekFrom::Start(offset)).map_err(failed)?;
+            return Ok(reader::Lines::new(Box::new(file), offset, false));
+        }
+        let input = self.packing.unpack(file).map_err(failed)?;
+        Ok(reader::Lines::new(input, 0, true))
+    }
+
+    /// Whether a plain file still is what it was when it was opened, up to byte `offset`: logrotate
+    /// with copytruncate may have emptied it while it was read.
+    pub fn is_unchanged(&self, offset: u64) -> Result<bool> {
+        if self.packing != Packing::None {
+            return Ok(true);
+        }
+        let failed = |error| Error::file(&self.path, error);
+        if self.file.metadata().map_err(failed)?.len() < offset {
+            return Ok(false);
+        }
+        let mut head = vec![0; self.head.len()];
+        let read = read_at_most(&self.file, &mut head, 0).map_err(failed)?;
+        Ok(read == self.head.len() && head == self.head)
+    }
+
+    /// The first bytes up to byte `offset`, at most [`DIGEST_BYTES`], of a plain file; of a packed
+    /// one as they were read when it was opened.
+    pub fn head_up_to(&self, offset: u64) -> Result<Vec<u8>> {
+        let len = usize::try_from(offset)
+            .unwrap_or(usize::MAX)
+            .min(DIGEST_BYTES);
+        if self.head.len() >= len || self.packing != Packing::None {
+            return Ok(self.head[..len.min(self.head.len())].to_vec());
+        }
+        let mut head = vec![0; len];
+        let read = read_at_most(&self.file, &mut head, 0)
+            .map_err(|error| Error::file(&self.path, error))?;
+        head.truncate(read);
+        Ok(head)
+    }
+}
+
+fn read_at_most(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read_at(&mut buffer[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}

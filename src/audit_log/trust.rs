@@ -1,0 +1,916 @@
+//! What of the log may be believed.
+//!
+//! User, host and database names stand in the log as the client sent them, line breaks included. A
+//! client without any account can therefore write lines into it: a user name such as
+//! `root,localhost,99,0,CONNECT,,,0⏎20261122 19:04:51,db1,x` leaves two perfect records, of which
+//! only the very front and the very end are the server's. [`Trust`] lets no such record through.
+//!
+//! What it builds on, measured on 10.5, 10.11 and 11.8:
+//!
+//! - The server writes a record with **one** `write`, so a payload is one stretch of the file. It
+//!   begins behind a genuine head and ends before a genuine tail.
+//! - A name has at most 128 characters ([`REACH`]), so a payload reaches no further.
+//! - **Every record of a connection writes the same name**, and a refused login writes two:
+//!   FAILED_CONNECT and DISCONNECT. What stands before both is the attacker's; nothing that the
+//!   server writes stands there twice.
+//!
+//! Lines wait in a queue until nothing that follows can change the verdict, and leave it in the
+//! order of the log. What still waits when a run ends is carried in the checkpoint as it was read
+//! ([`Trust::finish`]), so no login is lost and none is counted early.
+//!
+//! What no reader of the file can see: an account that may create databases can put a record into
+//! a *database name*, log in, say `USE`, and quit. One perfect line follows its DISCONNECT.
+
+use std::collections::VecDeque;
+use std::hash::BuildHasher;
+
+use serde::{Deserialize, Serialize};
+
+use super::record::{self, Head, Operation, Parsed, Record};
+use super::timestamp::Stamp;
+use crate::name::Name;
+
+/// The longest name that a client can send, in characters (128 from 10.6.1; 80 before).
+pub const REACH: usize = 128;
+
+/// A line is judged when this many bytes stand behind it and no question about it is open. Must
+/// exceed [`REACH`] characters of four bytes; the rest is for rules that look back.
+const WINDOW: u64 = 2_048;
+
+/// A refused login writes its two records at once. After so much time, in seconds of the log, or so
+/// many bytes, the second is not coming (a crash, logging switched off), and judging goes on without.
+const PATIENCE: i64 = 30;
+const MAX_WAIT: u64 = 262_144;
+
+/// How many questions of the costlier kind ([`Ask`]) may be open at once.
+const MAX_ASKS: usize = 64;
+
+/// Why a record is not believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Why {
+    /// The same line stands before two records of one other connection.
+    WrittenTwice,
+    /// It stands next to a line without beginning or end, within the length of one name.
+    Fragment,
+    /// It stands before a refused login that never ended.
+    Unended,
+    /// It stands before a refused change of user, which writes its name only once.
+    ChangeOfUser,
+    /// It stands before a record whose name is not the one that its connection began with.
+    OtherName,
+    /// The same line stands behind two records of one other connection.
+    DatabaseName,
+    /// It names another server, among records of this one.
+    OtherServer,
+    /// It holds two operations: a part of a name may have been taken for a field.
+    TwoOperations,
+    /// It goes on in the middle of a torn line, and nothing else tells of its connection.
+    Torn,
+}
+
+impl Why {
+    /// The reason in words, for a person.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::WrittenTwice => {
+                "the same line stands before both records of another connection: its user name holds a line break"
+            }
+            Self::Fragment => {
+                "next to a line without beginning or end: a name there may hold line breaks"
+            }
+            Self::Unended => {
+                "before a refused login whose end was not logged: its user name may hold a line break"
+            }
+            Self::ChangeOfUser => {
+                "before a refused change of user: the name that was tried may hold a line break"
+            }
+            Self::OtherName => {
+                "before a record whose user is not the one that its connection began with"
+            }
+            Self::DatabaseName => {
+                "the same line stands behind both records of another connection: its database name holds a line break"
+            }
+            Self::OtherServer => "names another server than the records around it",
+            Self::TwoOperations => "holds two operations: a name with commas, or a forgery",
+            Self::Torn => {
+                "in the middle of a torn line, and no other record tells of its connection"
+            }
+        }
+    }
+}
+
+/// Where a line stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Number of the file in this run's list.
+    pub file: usize,
+    /// First byte of the line in the file (unpacked).
+    pub offset: u64,
+}
+
+/// What became of a line, in the order of the log.
+#[derive(Debug)]
+pub enum Verdict<'a> {
+    /// A record to be counted.
+    Believed(&'a Record),
+    /// A record that must move no figure; who wrote it, if that is known.
+    Doubtful(&'a Record, Why, Option<&'a Name>),
+    /// The first or a middle line of a name with line breaks: nothing by itself, and explained by
+    /// the record that ends it.
+    Explained,
+    /// Not understood.
+    Malformed,
+}
+
+/// Takes verdicts.
+pub trait Sink {
+    /// Called once for each line, in the order of the log. `text` is the line without line end.
+    /// `whole` is there for the last line of a record whose name holds line breaks.
+    fn line(&mut self, text: &[u8], place: Place, verdict: Verdict<'_>, whole: Option<&Whole>);
+}
+
+/// What the last line of a record does not say: it began on an earlier one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Whole {
+    /// The user name with its line breaks, as far back as a name can reach.
+    pub name: Vec<u8>,
+    /// The time of the record.
+    pub time: Option<Stamp>,
+}
+
+/// A line that still waits, as a checkpoint keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pending {
+    /// The file's path when it was read.
+    pub file: String,
+    /// Its first byte in the file (unpacked).
+    pub offset: u64,
+    /// The line.
+    pub text: Name,
+    /// A doubt that does not follow from the lines behind it.
+    pub doubt: Option<(Why, Option<Name>)>,
+}
+
+struct Held {
+    place: Place,
+    /// Place of the text in the arena, counted from the arena's first byte ever.
+    start: u64,
+    len: u32,
+    parsed: Parsed,
+    /// Hash of what stands behind the head.
+    key: u64,
+    /// Stands directly behind the line before it, in the same file.
+    adjacent: bool,
+    doubt: Option<(Why, Option<Name>)>,
+    /// The fragment in whose reach it stands.
+    near: Option<u64>,
+    /// A question asks about it.
+    asked: bool,
+    /// A part of a name whose whole is known.
+    explained: bool,
+    whole: Option<Whole>,
+}
+
+/// A refused login: what stands in reach before it waits for its DISCONNECT.
+struct Refused {
+    /// The lines in reach: from `first` up to, not including, `asker`.
+    first: u64,
+    asker: u64,
+    /// Its DISCONNECT came, or it turned out to be forged itself.
+    answered: bool,
+}
+
+/// Lines that are believed only if other records tell of the same connections.
+struct Ask {
+    /// The lines: from `first` up to, not including, `asker`.
+    first: u64,
+    asker: u64,
+    why: Why,
+    /// A later record of the same connection, for each of the lines.
+    others: Vec<Option<u64>>,
+}
+
+/// Judges the lines of one log, in their order. Memory is bounded by [`MAX_WAIT`] and a line.
+pub struct Trust {
+    queue: VecDeque<Held>,
+    /// Number of the queue's first line, counted from the first line that was pushed.
+    first: u64,
+    arena: Vec<u8>,
+    arena_from: u64,
+    /// In order of their askers, and therefore of their first lines as well.
+    refused: VecDeque<Refused>,
+    asks: VecDeque<Ask>,
+    /// How far the payload that begins in a fragment reached so far: (fragment, characters).
+    forward: Option<(u64, usize)>,
+    /// The line that would be repeated next behind a database name, and where.
+    repeated: Option<(u64, u64)>,
+    serverhost: Option<Name>,
+    /// The first of the lines that name another server, if such lines were read last.
+    foreign: Option<u64>,
+    hasher: foldhash::fast::FixedState,
+}
+
+impl Trust {
+    /// Begins with the lines that still waited when the last run ended, and the name that the
+    /// server called itself then.
+    pub fn new(serverhost: Option<Name>) -> Self {
+        Self {
+            queue: VecDeque::new(),
+            first: 0,
+            arena: Vec::new(),
+            arena_from: 0,
+            refused: VecDeque::new(),
+            asks: VecDeque::new(),
+            forward: None,
+            repeated: None,
+            serverhost,
+            foreign: None,
+            hasher: foldhash::fast::FixedState::default(),
+        }
+    }
+
+    /// The name that the server calls itself in the log.
+    pub fn serverhost(&self) -> Option<&Name> {
+        self.serverhost.as_ref()
+    }
+
+    /// Takes the next complete line (without its line end) and passes on what is judged by it.
+    pub fn push(&mut self, text: &[u8], place: Place, sink: &mut dyn Sink) {
+        self.add(text, place, None);
+        self.release(sink);
+    }
+
+    /// Takes back a line that waited in a checkpoint.
+    pub fn resume(&mut self, pending: Pending, place: Place) {
+        self.add(&pending.text.0, place, pending.doubt);
+    }
+
+    fn add(&mut self, text: &[u8], place: Place, doubt: Option<(Why, Option<Name>)>) {
+        let parsed = record::parse(text);
+        let head_len = head_end(&parsed);
+        let held = Held {
+            place,
+            start: self.arena_from + self.arena.len() as u64,
+            len: text.len() as u32,
+            parsed,
+            key: self.hasher.hash_one(&text[head_len.min(text.len())..]),
+            adjacent: self.queue.back().is_some_and(|before| {
+                before.place.file == place.file
+                    && before.place.offset + u64::from(before.len) + 1 == place.offset
+            }),
+            doubt,
+            near: None,
+            asked: false,
+            explained: false,
+            whole: None,
+        };
+        self.arena.extend_from_slice(text);
+        let seq = self.end();
+        self.queue.push_back(held);
+        self.judge(seq);
+    }
+
+    /// All rules, by the line that may set them off.
+    fn judge(&mut self, seq: u64) {
+        self.carry_fragment_forward(seq);
+        self.compare_with_database_name(seq);
+        self.expire(seq);
+        let parsed = self.held(seq).parsed;
+        self.check_serverhost(seq, head_of(&parsed));
+        match parsed {
+            Parsed::Head(head) => {
+                // The first line of a name with a line break, or a torn record.
+                let chars = characters(&self.text(seq)[head.end()..]) + 1;
+                self.forward = Some((seq, chars));
+            }
+            Parsed::Neither => {
+                let len = self.held(seq).len as usize;
+                for at in self.reach_of(seq, len)..seq {
+                    self.held_mut(at).near.get_or_insert(seq);
+                }
+                self.forward = Some((seq, characters(self.text(seq)) + 1));
+            }
+            Parsed::Tail(record) => {
+                self.held_mut(seq).whole = Some(self.whole(seq, &record));
+                self.judge_record(seq, &record, true);
+            }
+            Parsed::Record(record) => self.judge_record(seq, &record, false),
+            Parsed::Torn(record) => {
+                self.judge_record(seq, &record, false);
+                // What a full disk leaves is honest if another record tells of the connection.
+                self.ask(seq, seq + 1, Why::Torn);
+            }
+        }
+    }
+
+    fn judge_record(&mut self, seq: u64, record: &Record, tail_only: bool) {
+        self.note_other_record(seq, record);
+        let mut explained = false;
+        match record.operation {
+            Operation::FailedConnect => {
+                // Its name is written again by its DISCONNECT: wait for that, then compare.
+                let first = self.reach_of(seq, record.username.end());
+                if first < seq {
+                    self.refused.push_back(Refused {
+                        first,
+                        asker: seq,
+                        answered: false,
+                    });
+                }
+                explained = true;
+            }
+            Operation::Disconnect if record.connectionid != 0 => {
+                explained = self.compare_with_opener(seq, record);
+            }
+            Operation::ChangeUser if record.retcode != 0 => {
+                // The name that was tried is written once: nothing to compare with.
+                let first = self.reach_of(seq, record.username.end());
+                self.ask(first, seq, Why::ChangeOfUser);
+            }
+            Operation::Connect if record.two_operations => {
+                self.doubt(seq, Why::TwoOperations, None);
+            }
+            _ => {}
+        }
+        if tail_only && !explained {
+            let from = Name::from(record.host.of(self.text(seq)));
+            for at in self.reach_of(seq, record.username.end())..seq {
+                self.doubt(at, Why::Fragment, Some(from.clone()));
+            }
+            if record.operation == Operation::Connect {
+                self.doubt(seq, Why::Fragment, Some(from));
+            }
+        }
+    }
+
+    /// The user name of a record without head: from the line on which it began, as far as a name
+    /// can reach.
+    fn whole(&self, seq: u64, record: &Record) -> Whole {
+        let reach = self.reach_of(seq, record.username.end());
+        // A line without tail is where it began; else the line before holds a part of it.
+        let start = (reach..seq)
+            .rev()
+            .find(|at| matches!(self.held(*at).parsed, Parsed::Head(_)))
+            .unwrap_or(seq - u64::from(reach < seq));
+        let mut name = Vec::new();
+        for at in start..seq {
+            let skip = if at == start {
+                head_end(&self.held(at).parsed)
+            } else {
+                0
+            };
+            name.extend_from_slice(&self.text(at)[skip..]);
+            name.push(b'\n');
+        }
+        name.extend_from_slice(record.username.of(self.text(seq)));
+        Whole {
+            name,
+            time: head_of(&self.held(start).parsed).map(|head| head.time),
+        }
+    }
+
+    // --- Rule: what stands before both records of a refused login was written by its client.
+
+    /// Compares what stands before a DISCONNECT with what stands before the record that opened the
+    /// connection. True if a payload was found there.
+    fn compare_with_opener(&mut self, seq: u64, record: &Record) -> bool {
+        let Some((opener, changed)) = self.opener(seq, record) else {
+            if record.two_operations {
+                self.doubt(seq, Why::TwoOperations, None);
+            }
+            return false;
+        };
+        let (mut equal, mut explained) = (0, false);
+        let mut chars = characters(&self.text(seq)[..record.username.end()]);
+        loop {
+            let (before_opener, before_end) = (opener.checked_sub(equal + 1), seq - equal - 1);
+            let Some(before_opener) = before_opener.filter(|at| *at >= self.first) else {
+                break;
+            };
+            // Never compare the opener, or what stands before it, with itself.
+            if before_end <= opener
+                || !self.held(before_opener + 1).adjacent
+                || !self.held(before_end + 1).adjacent
+                || self.held(before_opener).key != self.held(before_end).key
+            {
+                break;
+            }
+            let head = head_end(&self.held(before_end).parsed);
+            chars += characters(&self.text(before_end)[head..]) + 1;
+            if chars > REACH {
+                break;
+            }
+            // In the next round this line would be a middle line, head and all.
+            chars += characters(&self.text(before_end)[..head]);
+            equal += 1;
+        }
+        let from = Name::from(record.host.of(self.text(seq)));
+        for back in 1..=equal {
+            for at in [opener - back, seq - back] {
+                explained = true;
+                self.explain(at);
+                self.doubt(at, Why::WrittenTwice, Some(from.clone()));
+            }
+        }
+        if explained {
+            for at in [opener, seq] {
+                self.held_mut(at).near = None;
+            }
+            self.forward = None;
+        }
+        let opened = *self.held(opener).parsed.record().unwrap_or(record);
+        self.settle(opener);
+        // The name must be the same; a damaged one may be repaired, a changed one may be new.
+        let (name, opened_name) = (
+            record.username.of(self.text(seq)),
+            opened.username.of(self.text(opener)),
+        );
+        let same = record.host.of(self.text(seq)) == opened.host.of(self.text(opener))
+            && (name == opened_name || record::repairs(name, opened_name));
+        if same {
+            return explained;
+        }
+        if record.two_operations {
+            self.doubt(seq, Why::TwoOperations, None);
+        } else {
+            let first = self.reach_of(seq, record.username.end());
+            self.ask(first, seq, Why::OtherName);
+            if !changed {
+                self.doubt(seq, Why::OtherName, None);
+            }
+        }
+        explained
+    }
+
+    /// The CONNECT or FAILED_CONNECT of the connection that a DISCONNECT ends, if it still waits
+    /// here, and whether the user was changed in between.
+    fn opener(&self, seq: u64, record: &Record) -> Option<(u64, bool)> {
+        let mut changed = false;
+        for at in (self.first..seq).rev() {
+            let Some(other) = self.held(at).parsed.record() else {
+                continue;
+            };
+            if other.connectionid != record.connectionid || self.held(at).doubt.is_some() {
+                continue;
+            }
+            match other.operation {
+                Operation::Connect | Operation::FailedConnect => return Some((at, changed)),
+                Operation::ChangeUser => changed |= other.retcode == 0,
+                _ => {}
+            }
+        }
+        None
+    }
+
+    // --- Rule: a fragment puts in doubt what can be one payload with it.
+
+    fn carry_fragment_forward(&mut self, seq: u64) {
+        let Some((fragment, chars)) = self.forward else {
+            return;
+        };
+        if !self.held(seq).adjacent {
+            self.forward = None;
+            return;
+        }
+        let whole = chars + characters(self.text(seq)) + 1;
+        let name_end = self
+            .held(seq)
+            .parsed
+            .record()
+            .map_or(0, |record| record.username.end());
+        if whole <= REACH || chars + characters(&self.text(seq)[..name_end]) <= REACH {
+            self.held_mut(seq).near = Some(fragment);
+        }
+        self.forward = (whole <= REACH).then_some((fragment, whole));
+    }
+
+    /// `seq` is a part of a name that is known as a whole: what it put in doubt is cleared.
+    fn explain(&mut self, seq: u64) {
+        self.held_mut(seq).explained = true;
+        for held in &mut self.queue {
+            if held.near == Some(seq) {
+                held.near = None;
+            }
+        }
+    }
+
+    /// The first line that can be one payload with the name in line `seq` that ends at `name_end`.
+    fn reach_of(&self, seq: u64, name_end: usize) -> u64 {
+        let mut chars = characters(&self.text(seq)[..name_end]);
+        let mut first = seq;
+        while first > self.first && self.held(first).adjacent {
+            let before = first - 1;
+            let head = head_end(&self.held(before).parsed);
+            if chars + characters(&self.text(before)[head..]) + 1 > REACH {
+                break;
+            }
+            chars += characters(self.text(before)) + 1;
+            first = before;
+        }
+        first
+    }
+
+    // --- Rule: the same line behind CONNECT and DISCONNECT was written by the database's name.
+
+    fn compare_with_database_name(&mut self, seq: u64) {
+        let expected = self
+            .repeated
+            .take()
+            .filter(|(at, then)| *then == seq && *at >= self.first);
+        let candidate = match expected {
+            Some((at, _)) => Some(at),
+            None => self.behind_opener(seq),
+        };
+        let Some(at) = candidate else { return };
+        if at >= seq || !self.held(seq).adjacent || self.held(at).key != self.held(seq).key {
+            return;
+        }
+        if self
+            .held(at)
+            .parsed
+            .record()
+            .is_some_and(|record| record.operation != Operation::Query)
+        {
+            let from = (at.checked_sub(1).filter(|before| *before >= self.first))
+                .and_then(|before| {
+                    self.held(before)
+                        .parsed
+                        .record()
+                        .map(|record| (before, *record))
+                })
+                .map(|(before, record)| Name::from(record.host.of(self.text(before))));
+            self.doubt(at, Why::DatabaseName, from.clone());
+            self.doubt(seq, Why::DatabaseName, from);
+        }
+        self.repeated = Some((at + 1, seq + 1));
+    }
+
+    /// If line `seq` follows a DISCONNECT: the line that follows the CONNECT of that connection.
+    fn behind_opener(&self, seq: u64) -> Option<u64> {
+        let before = seq.checked_sub(1).filter(|at| *at >= self.first)?;
+        let Parsed::Record(end) = self.held(before).parsed else {
+            return None;
+        };
+        if end.operation != Operation::Disconnect {
+            return None;
+        }
+        let (opener, _) = self.opener(before, &end)?;
+        (opener + 1 < before && self.held(opener + 1).adjacent).then_some(opener + 1)
+    }
+
+    // --- Rule: all records name the same server.
+
+    /// A run of records with a new server name that is longer than any payload is a server that was
+    /// renamed; a shorter one was written by a client.
+    fn check_serverhost(&mut self, seq: u64, head: Option<Head>) {
+        let Some(head) = head else { return };
+        let name = head.serverhost.of(self.text(seq));
+        let known = match &self.serverhost {
+            Some(known) => known,
+            None => {
+                self.serverhost = Some(Name::from(name));
+                return;
+            }
+        };
+        if known.0 == name {
+            if let Some(first) = self.foreign.take() {
+                for at in first.max(self.first)..seq {
+                    if self.foreign_head(at) {
+                        self.doubt(at, Why::OtherServer, None);
+                    }
+                }
+            }
+            return;
+        }
+        let name = Name::from(name);
+        let first = *self.foreign.get_or_insert(seq);
+        if self.foreign_name(first) != Some(&name.0[..]) {
+            for at in first..seq {
+                self.doubt(at, Why::OtherServer, None);
+            }
+            self.foreign = Some(seq);
+            return;
+        }
+        let chars: usize = (first..=seq).map(|at| characters(self.text(at)) + 1).sum();
+        if chars > REACH && seq > first {
+            self.serverhost = Some(name);
+            self.foreign = None;
+        }
+    }
+
+    fn foreign_name(&self, seq: u64) -> Option<&[u8]> {
+        head_of(&self.held(seq).parsed).map(|head| head.serverhost.of(self.text(seq)))
+    }
+
+    fn foreign_head(&self, seq: u64) -> bool {
+        self.foreign_name(seq) != self.serverhost.as_ref().map(|name| &name.0[..])
+    }
+
+    // --- Questions about the lines in the queue.
+
+    fn ask(&mut self, first: u64, asker: u64, why: Why) {
+        if first == asker {
+            return;
+        }
+        for at in first..asker {
+            self.held_mut(at).asked = true;
+        }
+        if self.asks.len() >= MAX_ASKS {
+            self.answer_oldest_ask();
+        }
+        self.asks.push_back(Ask {
+            first,
+            asker,
+            why,
+            others: vec![None; (asker - first) as usize],
+        });
+    }
+
+    /// The refused login in line `seq` needs no further answer.
+    fn settle(&mut self, seq: u64) {
+        if let Ok(at) = self
+            .refused
+            .binary_search_by_key(&seq, |refused| refused.asker)
+        {
+            self.refused[at].answered = true;
+        }
+        while self.refused.front().is_some_and(|refused| refused.answered) {
+            self.refused.pop_front();
+        }
+    }
+
+    /// Remembers a record that tells of a connection that somebody asked about.
+    fn note_other_record(&mut self, seq: u64, record: &Record) {
+        if self.asks.is_empty() || record.head.is_none() || record.two_operations {
+            return;
+        }
+        let mut asks = std::mem::take(&mut self.asks);
+        for ask in &mut asks {
+            for (at, other) in (ask.first..).zip(ask.others.iter_mut()) {
+                if other.is_none() && at != seq && self.same_connection(at, seq) {
+                    *other = Some(seq);
+                }
+            }
+        }
+        self.asks = asks;
+    }
+
+    fn same_connection(&self, one: u64, other: u64) -> bool {
+        let (Some(a), Some(b)) = (
+            self.held(one).parsed.record(),
+            self.held(other).parsed.record(),
+        ) else {
+            return false;
+        };
+        a.connectionid == b.connectionid
+            && a.host.of(self.text(one)) == b.host.of(self.text(other))
+            && a.username.of(self.text(one)) == b.username.of(self.text(other))
+    }
+
+    fn beyond_doubt(&self, seq: u64) -> bool {
+        let held = self.held(seq);
+        held.doubt.is_none()
+            && held.near.is_none()
+            && !held.asked
+            && matches!(held.parsed, Parsed::Record(_))
+    }
+
+    /// Whether a record beyond suspicion, outside of the lines that are asked about, tells of the
+    /// connection of line `at`. A login must be followed by one; the rest may also follow one.
+    fn corroborated(&self, at: u64, first: u64, asker: u64) -> bool {
+        let login = self
+            .held(at)
+            .parsed
+            .record()
+            .is_some_and(|r| r.operation == Operation::Connect);
+        let from = if login { asker } else { self.first };
+        (from..self.end()).any(|other| {
+            !(first..asker).contains(&other)
+                && self.beyond_doubt(other)
+                && self.same_connection(other, at)
+        })
+    }
+
+    /// Ends questions that are answered, and those whose time is over by the line read last.
+    fn expire(&mut self, seq: u64) {
+        let now = head_of(&self.held(seq).parsed).map(|head| head.time.seconds());
+        while let Some(refused) = self.refused.front() {
+            if !refused.answered && !self.is_late(refused.first, refused.asker, seq, now) {
+                break;
+            }
+            self.answer_oldest_refused();
+        }
+        while let Some(ask) = self.asks.front() {
+            if !self.is_late(ask.first, ask.asker, seq, now) && !self.is_answered(ask, WINDOW) {
+                break;
+            }
+            self.answer_oldest_ask();
+        }
+    }
+
+    fn is_late(&self, first: u64, asker: u64, seq: u64, now: Option<i64>) -> bool {
+        let asked = head_of(&self.held(asker.min(seq)).parsed).map(|head| head.time.seconds());
+        let late = matches!((now, asked), (Some(now), Some(asked)) if now - asked > PATIENCE);
+        late || self.held(seq).start - self.held(first).start > MAX_WAIT
+    }
+
+    /// Whether each login that is asked about has another record, and this one so many bytes
+    /// behind it that nothing can put it in doubt any more.
+    fn is_answered(&self, ask: &Ask, behind: u64) -> bool {
+        let end = self.arena_from + self.arena.len() as u64;
+        (ask.first..).zip(&ask.others).all(|(at, other)| {
+            let login = self
+                .held(at)
+                .parsed
+                .record()
+                .is_some_and(|r| r.operation == Operation::Connect);
+            !login
+                || other.is_some_and(|other| {
+                    end - self.held(other).start >= behind && self.beyond_doubt(other)
+                })
+        })
+    }
+
+    fn answer_oldest_refused(&mut self) {
+        let Some(refused) = self.refused.pop_front() else {
+            return;
+        };
+        if !refused.answered {
+            self.doubt_uncorroborated(refused.first, refused.asker, Why::Unended);
+        }
+    }
+
+    fn answer_oldest_ask(&mut self) {
+        let Some(ask) = self.asks.pop_front() else {
+            return;
+        };
+        self.doubt_uncorroborated(ask.first, ask.asker, ask.why);
+    }
+
+    fn doubt_uncorroborated(&mut self, first: u64, asker: u64, why: Why) {
+        let from = (asker < self.end())
+            .then(|| self.held(asker).parsed.record())
+            .flatten()
+            .map(|record| Name::from(record.host.of(self.text(asker))));
+        for at in first..asker {
+            if !self.corroborated(at, first, asker) {
+                self.doubt(at, why, from.clone());
+            }
+        }
+    }
+
+    fn doubt(&mut self, seq: u64, why: Why, from: Option<Name>) {
+        let held = self.held_mut(seq);
+        if held.doubt.is_none() {
+            held.doubt = Some((why, from));
+            // What a forged record asks is void.
+            self.settle(seq);
+        }
+    }
+
+    // --- Leaving the queue.
+
+    /// Passes on the lines at the front that nothing can change any more.
+    fn release(&mut self, sink: &mut dyn Sink) {
+        let end = self.arena_from + self.arena.len() as u64;
+        while let Some(front) = self.queue.front() {
+            let settled = end - front.start - u64::from(front.len) >= WINDOW;
+            if !settled || self.first >= self.blocked_from() {
+                break;
+            }
+            self.pass_front(sink);
+        }
+    }
+
+    /// The first line that an open question, or an unknown server name, keeps here.
+    fn blocked_from(&self) -> u64 {
+        let refused = self
+            .refused
+            .front()
+            .map_or(u64::MAX, |refused| refused.first);
+        let asked = self.asks.front().map_or(u64::MAX, |ask| ask.first);
+        refused.min(asked).min(self.foreign.unwrap_or(u64::MAX))
+    }
+
+    fn pass_front(&mut self, sink: &mut dyn Sink) {
+        let Some(front) = self.queue.pop_front() else {
+            return;
+        };
+        let from = (front.start - self.arena_from) as usize;
+        let text = &self.arena[from..from + front.len as usize];
+        let verdict = match (front.parsed.record(), &front.doubt) {
+            (None, _) if front.explained => Verdict::Explained,
+            (None, _) => Verdict::Malformed,
+            (Some(record), Some((why, from))) => Verdict::Doubtful(record, *why, from.as_ref()),
+            (Some(record), None) if front.near.is_some() => {
+                Verdict::Doubtful(record, Why::Fragment, None)
+            }
+            (Some(record), None) => Verdict::Believed(record),
+        };
+        sink.line(text, front.place, verdict, front.whole.as_ref());
+        self.first += 1;
+        let consumed = from + front.len as usize;
+        if self.queue.is_empty() {
+            self.arena_from += self.arena.len() as u64;
+            self.arena.clear();
+        } else if consumed > 65_536 {
+            self.arena.drain(..consumed);
+            self.arena_from += consumed as u64;
+        }
+    }
+
+    /// All lines that still wait, to be carried in a checkpoint; see [`Trust::resume`].
+    ///
+    /// `files`: the paths that places refer to.
+    pub fn pending(&self, files: &[String]) -> Vec<Pending> {
+        (self.first..self.end())
+            .map(|seq| {
+                let held = self.held(seq);
+                // A fragment that has left can't put the line in doubt anew.
+                let near = held.near.filter(|fragment| *fragment < self.first);
+                Pending {
+                    file: files.get(held.place.file).cloned().unwrap_or_default(),
+                    offset: held.place.offset,
+                    text: Name::from(self.text(seq)),
+                    doubt: held.doubt.clone().or(near.map(|_| (Why::Fragment, None))),
+                }
+            })
+            .collect()
+    }
+
+    /// Passes on all that need not wait for the next run; the rest is [`Trust::pending`].
+    ///
+    /// `in_flight`: the end of what was read may lie inside a record that is being written. `age`:
+    /// how many seconds ago a line was written, by its head. What is older than [`PATIENCE`] does
+    /// not wait, since what it would wait for is not coming; nor does what claims to be from the
+    /// future, for then the clock or the zone is wrong and would keep it here for long.
+    pub fn finish(
+        &mut self,
+        in_flight: bool,
+        age: &mut dyn FnMut(&Head) -> i64,
+        sink: &mut dyn Sink,
+    ) {
+        let mut old = |trust: &Self, seq: u64| {
+            (trust.first..(seq + 1).min(trust.end()))
+                .rev()
+                .find_map(|at| head_of(&trust.held(at).parsed))
+                .is_none_or(|head| age(&head).abs() > PATIENCE)
+        };
+        while let Some(refused) = self.refused.front() {
+            if !refused.answered && !old(self, refused.asker) {
+                break;
+            }
+            self.answer_oldest_refused();
+        }
+        while let Some(ask) = self.asks.front() {
+            if (in_flight || !self.is_answered(ask, 0)) && !old(self, ask.asker) {
+                break;
+            }
+            self.answer_oldest_ask();
+        }
+        let mut keep = self.blocked_from().min(self.end());
+        if in_flight && self.first < self.end() && !old(self, self.end() - 1) {
+            let last = self.end() - 1;
+            keep = keep.min(self.reach_of(last, self.held(last).len as usize));
+        }
+        while self.first < keep {
+            self.pass_front(sink);
+        }
+    }
+
+    fn end(&self) -> u64 {
+        self.first + self.queue.len() as u64
+    }
+
+    fn held(&self, seq: u64) -> &Held {
+        &self.queue[(seq - self.first) as usize]
+    }
+
+    fn held_mut(&mut self, seq: u64) -> &mut Held {
+        &mut self.queue[(seq - self.first) as usize]
+    }
+
+    fn text(&self, seq: u64) -> &[u8] {
+        let held = self.held(seq);
+        let from = (held.start - self.arena_from) as usize;
+        &self.arena[from..from + held.len as usize]
+    }
+}
+
+fn head_of(parsed: &Parsed) -> Option<Head> {
+    match parsed {
+        Parsed::Record(record) | Parsed::Torn(record) | Parsed::Tail(record) => record.head,
+        Parsed::Head(head) => Some(*head),
+        Parsed::Neither => None,
+    }
+}
+
+/// Where the part behind the head begins.
+fn head_end(parsed: &Parsed) -> usize {
+    head_of(parsed).map_or(0, |head| head.end())
+}
+
+/// Characters of a text that should be UTF-8; never more than the server counts.
+fn characters(text: &[u8]) -> usize {
+    text.iter().filter(|byte| **byte & 0xc0 != 0x80).count()
+}

@@ -1,0 +1,296 @@
+//! What may be typed on the command line, and nothing of what it means: [`crate::command`] turns
+//! the settings into a layer of [`crate::config`] and does the work.
+//!
+//! A setting may stand before or after the command's name. Clap's own global flags would let
+//! `--audit-log A accounts --audit-log B` drop A without a word, so every command takes
+//! [`Settings`] of its own, and [`read`] joins the two.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::error::ErrorKind;
+use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
+
+use crate::config::StoreKind;
+use crate::name::Name;
+use crate::report::Format;
+use crate::time::Span;
+
+const EXAMPLES: &str = "\
+Examples:
+  conntracker                             read what is new; for cron or a systemd timer
+  conntracker accounts --unused-for 90d   accounts without a sign of use for 90 days
+  conntracker failures --since 24h        who failed to log in during the last 24 hours
+  conntracker --audit-log /data/server_audit.log --sqlite ./conn.sqlite --report
+                                          try it without a configuration file
+
+Exit codes:
+  0  fine
+  1  worth a look: records not understood or not believed, a gap in the log
+  2  critical
+  3  the work, or a part of it, could not be done";
+
+/// What was asked for.
+#[derive(Debug)]
+pub struct Invocation {
+    /// What to do.
+    pub command: Command,
+    /// The settings from before and after the command's name.
+    pub settings: Settings,
+}
+
+/// Reads the command line. The error is a usage error, or the text of `--help` or `--version`.
+pub fn read<I, T>(arguments: I) -> Result<Invocation, clap::Error>
+where
+    I: IntoIterator<Item = T>,
+    T: Into<OsString> + Clone,
+{
+    let Cli {
+        command,
+        run,
+        settings,
+    } = Cli::try_parse_from(arguments)?;
+    let conflict = |message| Cli::command().error(ErrorKind::ArgumentConflict, message);
+    let (mut command, later) = match command {
+        None => (Command::Run(RunFlags::default()), Settings::default()),
+        Some(Commands::Run(With { flags, settings })) => (Command::Run(flags), settings),
+        Some(Commands::Accounts(With { flags, settings })) => (Command::Accounts(flags), settings),
+        Some(Commands::Failures(With { flags, settings })) => (Command::Failures(flags), settings),
+        Some(Commands::Schema(settings)) => (Command::Schema, settings),
+        Some(Commands::Config(settings)) => (Command::Config, settings),
+        Some(Commands::Version(settings)) => (Command::Version, settings),
+    };
+    match &mut command {
+        Command::Run(flags) => flags.report |= run.report,
+        _ if run.report => return Err(conflict("--report belongs to the command 'run'".into())),
+        _ => {}
+    }
+    let settings = settings.join(later).map_err(conflict)?;
+    Ok(Invocation { command, settings })
+}
+
+/// The commands with their flags.
+#[derive(Debug)]
+pub enum Command {
+    /// Read what is new.
+    Run(RunFlags),
+    /// Show the last use of each account.
+    Accounts(AccountsFlags),
+    /// Show failed logins.
+    Failures(FailuresFlags),
+    /// Print the SQL.
+    Schema,
+    /// Print the configuration.
+    Config,
+    /// Print the version.
+    Version,
+}
+
+/// When was each MariaDB account last used, and who failed to log in?
+///
+/// Reads what is new in the log of the server's audit plugin and keeps the answer. Without a
+/// command it does what `run` does.
+#[derive(Debug, Parser)]
+#[command(name = "conntracker", version, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Commands>,
+    #[command(flatten)]
+    run: RunFlags,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+#[derive(Debug, Subcommand)]
+enum Commands {
+    /// Read what is new in the audit log and update the store (the default)
+    Run(With<RunFlags>),
+    /// Show the last use of each account
+    Accounts(With<AccountsFlags>),
+    /// Show failed logins by name, host and error code
+    Failures(With<FailuresFlags>),
+    /// Print the SQL of the store's tables
+    Schema(Settings),
+    /// Print the effective configuration, and where each value comes from
+    Config(Settings),
+    /// Print the version
+    Version(Settings),
+}
+
+#[derive(Debug, Args)]
+struct With<F: Args> {
+    #[command(flatten)]
+    flags: F,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// Flags of `run`.
+#[derive(Debug, Default, Args)]
+pub struct RunFlags {
+    /// When done, print what `accounts` prints
+    #[arg(long)]
+    pub report: bool,
+}
+
+/// Flags of `accounts`.
+#[derive(Debug, Args)]
+pub struct AccountsFlags {
+    /// Only accounts without a sign of use for so long: 90d, 36h, 2w
+    #[arg(long, value_name = "SPAN", value_parser = Span::parse)]
+    pub unused_for: Option<Span>,
+    /// Only this server's accounts
+    #[arg(long, value_name = "NAME", value_parser = name_parser())]
+    pub server: Option<Name>,
+    /// How to print them: table, json or csv
+    #[arg(long, default_value = "table", value_parser = Format::parse)]
+    pub format: Format,
+}
+
+/// Flags of `failures`.
+#[derive(Debug, Args)]
+pub struct FailuresFlags {
+    /// Only names that failed within the last: 24h, 90m, 7d
+    #[arg(long, value_name = "SPAN", value_parser = Span::parse)]
+    pub since: Option<Span>,
+    /// Only this server's failed logins
+    #[arg(long, value_name = "NAME", value_parser = name_parser())]
+    pub server: Option<Name>,
+    /// How to print them: table, json or csv
+    #[arg(long, default_value = "table", value_parser = Format::parse)]
+    pub format: Format,
+}
+
+/// Settings that every command takes. They win over the environment and the configuration file.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Settings")]
+pub struct Settings {
+    /// Configuration file [default: /etc/conntracker/conntracker.toml, if there is one]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Audit log: the live file, a folder, a glob, or - for standard input; may be repeated
+    #[arg(long, value_name = "PATH")]
+    pub audit_log: Vec<PathBuf>,
+    /// The database server's time zone: Europe/Zurich, +01:00 [default: this machine's]
+    #[arg(long, value_name = "ZONE", allow_hyphen_values = true)]
+    pub time_zone: Option<String>,
+    /// What to call the database server [default: the serverhost that the log names]
+    #[arg(long, value_name = "NAME")]
+    pub server_name: Option<String>,
+    /// Where to keep the answer: sqlite; may be repeated
+    #[arg(long, value_name = "STORE", value_parser = StoreKind::parse)]
+    pub store: Vec<StoreKind>,
+    /// SQLite file
+    #[arg(long, value_name = "PATH")]
+    pub sqlite: Option<PathBuf>,
+    /// Say more; -vv says still more
+    #[arg(short, long, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// Say nothing but errors
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+impl Settings {
+    /// These, and those typed after the command's name. The error is a usage error's message.
+    fn join(mut self, later: Self) -> Result<Self, String> {
+        fn either<T>(flag: &str, before: Option<T>, after: Option<T>) -> Result<Option<T>, String> {
+            match (before, after) {
+                (Some(_), Some(_)) => Err(format!(
+                    "the argument '{flag}' cannot be used multiple times"
+                )),
+                (before, after) => Ok(before.or(after)),
+            }
+        }
+        self.audit_log.extend(later.audit_log);
+        self.store.extend(later.store);
+        let joined = Self {
+            config: either("--config <FILE>", self.config, later.config)?,
+            audit_log: self.audit_log,
+            time_zone: either("--time-zone <ZONE>", self.time_zone, later.time_zone)?,
+            server_name: either("--server-name <NAME>", self.server_name, later.server_name)?,
+            store: self.store,
+            sqlite: either("--sqlite <PATH>", self.sqlite, later.sqlite)?,
+            verbose: self.verbose.saturating_add(later.verbose),
+            quiet: self.quiet | later.quiet,
+        };
+        if joined.quiet && joined.verbose > 0 {
+            return Err("'--verbose' cannot be used with '--quiet'".into());
+        }
+        Ok(joined)
+    }
+}
+
+/// Takes the bytes of an argument as they are: a server's name need not be UTF-8.
+fn name_parser() -> impl TypedValueParser<Value = Name> {
+    OsStringValueParser::new().map(|text: OsString| Name(text.into_encoded_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Invocation, clap::Error> {
+        read(line.split(' '))
+    }
+
+    #[test]
+    fn clap_finds_no_contradiction() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn settings_count_before_and_after_the_command() {
+        let settings = parse("conntracker --audit-log A -v accounts --audit-log B -v")
+            .unwrap()
+            .settings;
+        assert_eq!(settings.audit_log, [PathBuf::from("A"), PathBuf::from("B")]);
+        assert_eq!(settings.verbose, 2);
+        assert!(parse("conntracker --sqlite A accounts --sqlite B").is_err());
+        assert!(parse("conntracker -q run -v").is_err());
+        let settings = parse("conntracker config --time-zone -03:30")
+            .unwrap()
+            .settings;
+        assert_eq!(settings.time_zone.as_deref(), Some("-03:30"));
+    }
+
+    #[test]
+    fn run_needs_no_word() {
+        for line in [
+            "conntracker --report --audit-log X",
+            "conntracker run --report",
+            "conntracker --report run",
+        ] {
+            let command = parse(line).unwrap().command;
+            assert!(
+                matches!(command, Command::Run(RunFlags { report: true })),
+                "{line}"
+            );
+        }
+        assert!(matches!(
+            parse("conntracker").unwrap().command,
+            Command::Run(RunFlags { report: false })
+        ));
+        assert!(parse("conntracker --report accounts").is_err());
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (line, said) in [
+            ("conntracker acounts", "accounts"),
+            (
+                "conntracker accounts --unused-for 90",
+                "write 90d, 36h or 2w",
+            ),
+            (
+                "conntracker accounts --format yaml",
+                "write table, json or csv",
+            ),
+            ("conntracker --store oracle", "write sqlite"),
+        ] {
+            let message = parse(line).unwrap_err().to_string();
+            assert!(message.contains(said), "{line}: {message}");
+        }
+    }
+}

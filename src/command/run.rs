@@ -1,0 +1,166 @@
+//! `conntracker run`: what is new in the audit log, into every store.
+
+use std::io::{IsTerminal, stderr};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use log::{debug, error, info, warn};
+
+use crate::audit_log::source;
+use crate::config::{Config, StoreKind};
+use crate::error::{ExitStatus, Result};
+use crate::ingest::{Outcome, Settings, ingest};
+use crate::name::escape;
+use crate::store::{Sqlite, Store};
+use crate::time::{Span, UtcSeconds};
+
+/// A run that takes longer than this shows a progress bar on a terminal.
+const SHOW_PROGRESS_AFTER: Duration = Duration::from_millis(500);
+
+/// Does the work for every log and store; one that fails does not keep the others from theirs.
+///
+/// All that is to be said goes to stderr, through the log.
+pub fn run(config: &Config) -> Result<ExitStatus> {
+    let settings = Settings {
+        zone: config.time_zone,
+        server_name: config.server_name.clone(),
+    };
+    let mut status = ExitStatus::Fine;
+    let (logs, errors) = source::find(&config.audit_log);
+    for error in errors {
+        error!("{error}");
+        status = ExitStatus::Failed;
+    }
+    for kind in &config.stores {
+        let opened = match kind {
+            StoreKind::Sqlite => Sqlite::open(&config.sqlite.path),
+        };
+        let mut store = match opened {
+            Ok(store) => store,
+            Err(error) => {
+                error!("{error}");
+                status = ExitStatus::Failed;
+                continue;
+            }
+        };
+        for log in &logs {
+            let began = Instant::now();
+            let mut bar = Bar::new();
+            let result = ingest(log, &settings, &mut store, &mut |done, total| {
+                bar.show(done, total)
+            });
+            bar.clear();
+            let path = escape(log.path().as_os_str().as_encoded_bytes());
+            match result {
+                Ok(outcome) => {
+                    debug!(
+                        "{path}: {} records in {:?} to {}",
+                        outcome.records,
+                        began.elapsed(),
+                        store.describe()
+                    );
+                    status = status.max(tell(&path, &outcome, config));
+                }
+                Err(error) => {
+                    error!("{error}");
+                    status = ExitStatus::Failed;
+                }
+            }
+        }
+    }
+    Ok(status)
+}
+
+fn tell(path: &str, outcome: &Outcome, config: &Config) -> ExitStatus {
+    let mut status = ExitStatus::Fine;
+    let mut warned = || status = status.max(ExitStatus::Warning);
+    if outcome.malformed.count > 0 {
+        warned();
+        let examples: Vec<String> = outcome
+            .malformed
+            .first
+            .iter()
+            .map(|(file, byte, line)| {
+                format!("{} byte {byte}: {}", escape(file.as_bytes()), escape(line))
+            })
+            .collect();
+        warn!(
+            "{path}: {} lines are no records; first {}",
+            outcome.malformed.count,
+            examples.join(" | ")
+        );
+    }
+    if outcome.doubtful > 0 {
+        warned();
+        warn!(
+            "{path}: {} records are not believed and move no figure; see 'conntracker quarantine'",
+            outcome.doubtful
+        );
+    }
+    for gap in &outcome.gaps {
+        warned();
+        let local = |at: UtcSeconds| at.local(&config.time_zone);
+        let from = gap.from.map_or("the beginning".into(), local);
+        warn!(
+            "{path}: gap from {from} to {}: {}{}",
+            local(gap.to),
+            gap.why,
+            advice(outcome.history)
+        );
+    }
+    for error in &outcome.errors {
+        error!("{error}");
+        status = ExitStatus::Failed;
+    }
+    info!("{path}: {} records", outcome.records);
+    status
+}
+
+fn advice(history: Option<Span>) -> String {
+    history.map_or(String::new(), |history| {
+        format!(
+            "; the rotated files hold {}: run at least every {}, or raise server_audit_file_rotations",
+            history.in_words(),
+            Span(history.0 / 2).in_words()
+        )
+    })
+}
+
+/// A progress bar, on a terminal and for long runs only.
+struct Bar {
+    began: Instant,
+    bar: Option<ProgressBar>,
+}
+
+impl Bar {
+    fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            bar: None,
+        }
+    }
+
+    fn show(&mut self, done: u64, total: u64) {
+        if self.bar.is_none()
+            && self.began.elapsed() > SHOW_PROGRESS_AFTER
+            && stderr().is_terminal()
+        {
+            let style = ProgressStyle::with_template("{wide_bar} {bytes}/{total_bytes} {eta}");
+            let bar = ProgressBar::new(total);
+            self.bar = Some(
+                style
+                    .map(|style| bar.clone().with_style(style))
+                    .unwrap_or(bar),
+            );
+        }
+        if let Some(bar) = &self.bar {
+            bar.set_position(done);
+        }
+    }
+
+    fn clear(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! Where settings come from: a file, the environment, flags. Each becomes a [`Layer`] that figment
+//! lays over the ones before it; what a layer holds is checked on the way in, so that a wrong
+//! setting is reported with the place where it stands, even if another layer would have hidden it.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+
+use figment::error::Kind;
+use figment::providers::{Format as _, Toml};
+use figment::value::{Dict, Map, Value};
+use figment::{Figment, Metadata, Profile, Provider, Source};
+use log::LevelFilter;
+use serde::Deserialize;
+
+use super::ini;
+use crate::error::{Error, Result};
+use crate::name::escape;
+
+/// Every key, whether it is a list, and what would be right.
+const KEYS: [(&str, bool, &str); 5] = [
+    (
+        "audit_log",
+        true,
+        r#"write a list of paths, such as ["/var/lib/mysql/server_audit.log"]"#,
+    ),
+    (
+        "time_zone",
+        false,
+        r#"write a name such as "Europe/Zurich" or an offset such as "+01:00""#,
+    ),
+    ("server_name", false, r#"write a name, such as "db1""#),
+    ("stores", true, r#"write ["sqlite"]"#),
+    (
+        "sqlite.path",
+        false,
+        r#"write a path, such as "/var/lib/conntracker/conntracker.sqlite""#,
+    ),
+];
+
+/// What would be right for `key`.
+pub(super) fn right(key: &str) -> &'static str {
+    match KEYS.iter().find(|(known, ..)| *known == key) {
+        Some((.., right)) => right,
+        None => "write a table, such as [sqlite] and below it path = \"…\"",
+    }
+}
+
+/// Some settings with the place that they come from.
+#[derive(Clone, Debug)]
+pub struct Layer {
+    place: Metadata,
+    settings: Dict,
+}
+
+impl Provider for Layer {
+    fn metadata(&self) -> Metadata {
+        self.place.clone()
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        Ok(Profile::Default.collect(self.settings.clone()))
+    }
+}
+
+impl Layer {
+    /// The settings that hold where nothing else is said.
+    pub(super) fn defaults() -> Self {
+        let mut settings = Dict::new();
+        settings.insert("audit_log".into(), vec![super::DEFAULT_AUDIT_LOG].into());
+        settings.insert("stores".into(), vec!["sqlite"].into());
+        settings.extend(nested("sqlite.path", super::DEFAULT_SQLITE.into()));
+        Self {
+            place: Metadata::named("default"),
+            settings,
+        }
+    }
+
+    /// One setting by a flag; `flag` is its name, `key` the setting's.
+    pub fn flag(flag: &'static str, key: &str, value: &OsStr) -> Result<Self> {
+        let value = utf8(flag, value)?;
+        Ok(Self {
+            place: Metadata::named(flag),
+            settings: nested(key, value.into()),
+        })
+    }
+
+    /// One setting by a flag that may be repeated.
+    pub fn flags<'a>(
+        flag: &'static str,
+        key: &str,
+        values: impl IntoIterator<Item = &'a OsStr>,
+    ) -> Result<Self> {
+        let values = values
+            .into_iter()
+            .map(|value| utf8(flag, value))
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Self {
+            place: Metadata::named(flag),
+            settings: nested(key, values.into()),
+        })
+    }
+
+    /// The settings of a TOML file.
+    pub(super) fn toml(path: &Path, text: &str) -> Result<Self> {
+        let shown = escape(path.as_os_str().as_encoded_bytes());
+        let settings = Toml::from_str::<Dict>(text).map_err(|error| {
+            let line = error.span().map_or(1, |at| {
+                text.bytes()
+                    .take(at.start)
+                    .filter(|byte| *byte == b'\n')
+                    .count()
+                    + 1
+            });
+            Error::Config(format!(
+                "{shown}: line {line}: {}",
+                error.message().replace('\n', ", ")
+            ))
+        })?;
+        Self {
+            place: Metadata::from(shown, Source::File(path.to_owned())),
+            settings,
+        }
+        .checked()
+    }
+
+    /// Refuses an unknown key and a value of the wrong type.
+    fn checked(self) -> Result<Self> {
+        /// What a layer may hold.
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Shape {
+            #[serde(rename = "audit_log")]
+            _audit_log: Option<Vec<String>>,
+            #[serde(rename = "time_zone")]
+            _time_zone: Option<String>,
+            #[serde(rename = "server_name")]
+            _server_name: Option<String>,
+            #[serde(rename = "stores")]
+            _stores: Option<Vec<String>>,
+            #[serde(rename = "sqlite")]
+            _sqlite: Option<Sqlite>,
+        }
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Sqlite {
+            #[serde(rename = "path")]
+            _path: Option<String>,
+        }
+        let Err(error) = Figment::from(&self).extract::<Shape>() else {
+            return Ok(self);
+        };
+        // Of the key in a list, such as audit_log.0, the number says nothing to the reader.
+        let mut path = error.path;
+        path.retain(|part| part.parse::<usize>().is_err());
+        Err(match error.kind {
+            Kind::UnknownField(field, _) => {
+                if path.last() != Some(&field) {
+                    path.push(field);
+                }
+                let known: Vec<_> = KEYS.iter().map(|(key, ..)| *key).collect();
+                let message = format!("there is no such key; there are {}", known.join(", "));
+                wrong(&self.place, &path.join("."), &message)
+            }
+            Kind::InvalidType(found, _) => {
+                let key = path.join(".");
+                let found = escape(found.to_string().as_bytes());
+                wrong(
+                    &self.place,
+                    &key,
+                    &format!("found {found}; {}", right(&key)),
+                )
+            }
+            other => wrong(
+                &self.place,
+                &path.join("."),
+                &escape(other.to_string().as_bytes()),
+            ),
+        })
+    }
+}
+
+/// The settings in the environment `variables`, a layer each.
+pub(super) fn environment(variables: &[(OsString, OsString)]) -> Result<Vec<Layer>> {
+    let mut layers = Vec::new();
+    for (variable, value) in variables {
+        // Bytes that are not UTF-8 can't be in a name that we know, but they can follow the prefix.
+        let variable = variable.to_string_lossy();
+        let Some(key) = variable.strip_prefix("CONNTRACKER_") else {
+            continue;
+        };
+        if matches!(key, "CONFIG" | "LOG") {
+            continue;
+        }
+        let place = format!("environment variable {}", escape(variable.as_bytes()));
+        let key = key.to_lowercase().replace("__", ".");
+        let Some((_, list, _)) = KEYS.iter().find(|(known, ..)| *known == key) else {
+            let known: Vec<_> = KEYS
+                .iter()
+                .map(|(key, ..)| format!("CONNTRACKER_{}", key.to_uppercase().replace('.', "__")))
+                .collect();
+            return Err(Error::Config(format!(
+                "{place}: there is no such setting; there are {}, CONNTRACKER_CONFIG, CONNTRACKER_LOG",
+                known.join(", ")
+            )));
+        };
+        let value = utf8(&place, value)?;
+        let value: Value = match list {
+            // Figment reads any text as some value, here a list of texts without or with quotes.
+            true if value.trim_start().starts_with('[') => match value.parse() {
+                Ok(list) => list,
+                Err(never) => match never {},
+            },
+            true => vec![value].into(),
+            false => value.into(),
+        };
+        let layer = Layer {
+            place: Metadata::named(place),
+            settings: nested(&key, value),
+        };
+        layers.push(layer.checked()?);
+    }
+    Ok(layers)
+}
+
+/// The settings of the Go program's file, a layer each, and the verbosity that it asks for.
+pub(super) fn go_program(path: &Path, text: &str) -> Result<(Vec<Layer>, Option<LevelFilter>)> {
+    let shown = escape(path.as_os_str().as_encoded_bytes());
+    let entries =
+        ini::parse(text).map_err(|message| Error::Config(format!("{shown}: {message}")))?;
+    let (mut layers, mut level) = (Vec::new(), None);
+    for ini::Entry { line, key, value } in entries {
+        let place = format!("{shown}: line {line}: {}", escape(key.as_bytes()));
+        let (key, value): (_, Value) = match key.to_lowercase().as_str() {
+            "auditlogpath" => ("audit_log", vec![value].into()),
+            "sqlitepath" => ("sqlite.path", value.into()),
+            // Go's word for this machine's zone, which is the default here too.
+            "timelocation" if value == "Local" => continue,
+            "timelocation" => ("time_zone", value.into()),
+            "loglevel" => {
+                level = Some(match value.to_lowercase().as_str() {
+                    "debug" => LevelFilter::Debug,
+                    "info" => LevelFilter::Info,
+                    "warn" | "warning" => LevelFilter::Warn,
+                    "error" => LevelFilter::Error,
+                    _ => {
+                        let found = escape(value.as_bytes());
+                        return Err(Error::Config(format!(
+                            "{place}: '{found}' is not a level; write debug, info, warn or error"
+                        )));
+                    }
+                });
+                continue;
+            }
+            // One thread reads faster now than that program's workers together.
+            "maxworkers" => continue,
+            _ => {
+                log::warn!("{place}: there is no such key, it is ignored");
+                continue;
+            }
+        };
+        layers.push(Layer {
+            place: Metadata::named(place),
+            settings: nested(key, value),
+        });
+    }
+    Ok((layers, level))
+}
+
+/// An error about `key` as set in `place`.
+pub(super) fn wrong(place: &Metadata, key: &str, message: &str) -> Error {
+    // A file holds many keys; a flag, a variable or a line of the old file names its own.
+    match place.source {
+        Some(_) => Error::Config(format!(
+            "{}: {}: {message}",
+            place.name,
+            escape(key.as_bytes())
+        )),
+        None => Error::Config(format!("{}: {message}", place.name)),
+    }
+}
+
+fn utf8<'a>(place: &str, value: &'a OsStr) -> Result<&'a str> {
+    value.to_str().ok_or_else(|| {
+        let shown = escape(value.as_encoded_bytes());
+        Error::Config(format!(
+            "{place}: '{shown}' is not UTF-8; give it a name that is"
+        ))
+    })
+}
+
+/// `sqlite.path` and a value become `{sqlite: {path: value}}`.
+fn nested(key: &str, value: Value) -> Dict {
+    figment::util::nest(key, value)
+        .into_dict()
+        .unwrap_or_default()
+}

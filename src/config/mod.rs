@@ -1,0 +1,270 @@
+//! What the program is to do, in the words of its domain: settings of defaults, a file, the
+//! environment and flags, each layer over the one before, checked as a whole before any work.
+//!
+//! A wrong setting must never pass for a right one: the Go program stored nothing and said nothing.
+//! So every mistake is one error that names the key, the place and what would be right.
+
+mod ini;
+mod layer;
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use figment::{Figment, Metadata};
+use log::LevelFilter;
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, Result};
+use crate::name::escape;
+use crate::time::Zone;
+
+pub use layer::Layer;
+
+/// Where the audit plugin writes unless told otherwise, in the data directory that is usual.
+const DEFAULT_AUDIT_LOG: &str = "/var/lib/mysql/server_audit.log";
+const DEFAULT_SQLITE: &str = "/var/lib/conntracker/conntracker.sqlite";
+/// The folder of the configuration files that are read unless another one is named.
+pub const DEFAULT_FOLDER: &str = "/etc/conntracker";
+
+/// What to read and where to keep the answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The audit logs: live files, folders, globs; `-` is standard input. Never empty.
+    pub audit_log: Vec<PathBuf>,
+    /// The time zone of the database server's clock, in which the log is written.
+    pub time_zone: Zone,
+    /// What to call the database server; none: the serverhost that the log names.
+    pub server_name: Option<String>,
+    /// Where to keep the answer. Never empty, each kind once.
+    pub stores: Vec<StoreKind>,
+    /// The SQLite store.
+    pub sqlite: SqliteConfig,
+}
+
+/// Settings of the SQLite store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SqliteConfig {
+    /// The database file.
+    pub path: PathBuf,
+}
+
+/// The kinds of stores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreKind {
+    /// A file on this machine.
+    Sqlite,
+}
+
+impl StoreKind {
+    /// The kind by its name; the error says which names there are.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "sqlite" => Ok(Self::Sqlite),
+            _ => Err(format!(
+                "'{}' is not a store: write sqlite",
+                escape(text.as_bytes())
+            )),
+        }
+    }
+
+    /// The kind's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+        }
+    }
+}
+
+/// The configuration, and how it came about.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What holds.
+    pub config: Config,
+    /// Where each key's value comes from, in words: `default`, `from --sqlite`.
+    pub origins: BTreeMap<&'static str, String>,
+    /// The verbosity that the Go program's file asks for.
+    pub log_level: Option<LevelFilter>,
+}
+
+/// Reads and checks the configuration. `given` is the file of `--config`, `flags` the settings of
+/// the command line, `environment` all variables, `folder` where the default files lie.
+pub fn load(
+    given: Option<&Path>,
+    flags: Vec<Layer>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+    folder: &Path,
+) -> Result<Loaded> {
+    let mut variables: Vec<_> = environment.into_iter().collect();
+    variables.sort();
+    let (file, log_level) = file_layers(given, &variables, folder)?;
+    let figment = std::iter::once(Layer::defaults())
+        .chain(file)
+        .chain(layer::environment(&variables)?)
+        .chain(flags)
+        .fold(Figment::new(), Figment::merge);
+    let settings = Settings(figment);
+    let mut origins = BTreeMap::new();
+    for key in [
+        "audit_log",
+        "time_zone",
+        "server_name",
+        "stores",
+        "sqlite.path",
+    ] {
+        origins.insert(key, settings.origin(key));
+    }
+    let config = settings.config()?;
+    Ok(Loaded {
+        config,
+        origins,
+        log_level,
+    })
+}
+
+/// The layers of the file named by flag or environment, or else of the default one, if there is one.
+fn file_layers(
+    given: Option<&Path>,
+    variables: &[(OsString, OsString)],
+    folder: &Path,
+) -> Result<(Vec<Layer>, Option<LevelFilter>)> {
+    let variable = variables
+        .iter()
+        .find(|(name, _)| name == "CONNTRACKER_CONFIG");
+    let (asked_by, paths) = match (given, variable) {
+        (Some(path), _) => ("--config: ", vec![path.to_owned()]),
+        (None, Some((_, path))) if path.is_empty() => {
+            let message =
+                "environment variable CONNTRACKER_CONFIG: it is empty; name a file or unset it";
+            return Err(Error::Config(message.into()));
+        }
+        (None, Some((_, path))) => (
+            "environment variable CONNTRACKER_CONFIG: ",
+            vec![PathBuf::from(path)],
+        ),
+        (None, None) => (
+            "",
+            vec![
+                folder.join("conntracker.toml"),
+                folder.join("conntracker.ini"),
+            ],
+        ),
+    };
+    for path in paths {
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && asked_by.is_empty() => {
+                continue;
+            }
+            Err(error) => {
+                let shown = escape(path.as_os_str().as_encoded_bytes());
+                return Err(Error::Config(format!("{asked_by}{shown}: {error}")));
+            }
+        };
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        if path
+            .extension()
+            .is_some_and(|extension| extension.eq_ignore_ascii_case(OsStr::new("ini")))
+        {
+            return layer::go_program(&path, text);
+        }
+        return Ok((vec![Layer::toml(&path, text)?], None));
+    }
+    Ok((Vec::new(), None))
+}
+
+/// The merged settings, on the way to a [`Config`].
+struct Settings(Figment);
+
+impl Settings {
+    fn config(&self) -> Result<Config> {
+        Ok(Config {
+            audit_log: self.list("audit_log", |path| match path {
+                "" => Err("a path is empty".into()),
+                path => Ok(PathBuf::from(path)),
+            })?,
+            time_zone: self.time_zone()?,
+            server_name: self.text("server_name")?,
+            stores: {
+                let mut stores = Vec::new();
+                for store in self.list("stores", StoreKind::parse)? {
+                    if !stores.contains(&store) {
+                        stores.push(store);
+                    }
+                }
+                stores
+            },
+            sqlite: SqliteConfig {
+                path: self
+                    .text("sqlite.path")?
+                    .map_or_else(|| DEFAULT_SQLITE.into(), PathBuf::from),
+            },
+        })
+    }
+
+    fn time_zone(&self) -> Result<Zone> {
+        match self.text("time_zone")? {
+            Some(text) => Zone::parse(&text).ok_or_else(|| {
+                let shown = escape(text.as_bytes());
+                self.wrong("time_zone", &format!("'{shown}' is not a time zone"))
+            }),
+            None => Zone::of_this_machine().ok_or_else(|| {
+                Error::Config(
+                    "time_zone: this machine's time zone has no name; set time_zone or --time-zone to \
+                     the database server's, such as Europe/Zurich"
+                        .into(),
+                )
+            }),
+        }
+    }
+
+    /// The elements of the list `key`, each understood by `parse`.
+    fn list<T>(&self, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>> {
+        let texts: Vec<String> = self.value(key)?.unwrap_or_default();
+        if texts.is_empty() {
+            return Err(self.wrong(key, "the list is empty"));
+        }
+        texts
+            .iter()
+            .map(|text| parse(text).map_err(|message| self.wrong(key, &message)))
+            .collect()
+    }
+
+    /// The text `key`, which must not be empty.
+    fn text(&self, key: &str) -> Result<Option<String>> {
+        match self.value::<String>(key)? {
+            Some(text) if text.is_empty() => Err(self.wrong(key, "it is empty")),
+            text => Ok(text),
+        }
+    }
+
+    fn value<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
+        if !self.0.contains(key) {
+            return Ok(None);
+        }
+        let value = self.0.extract_inner(key);
+        value
+            .map(Some)
+            .map_err(|error| self.wrong(key, &escape(error.kind.to_string().as_bytes())))
+    }
+
+    fn wrong(&self, key: &str, message: &str) -> Error {
+        let nowhere = Metadata::named(key.to_owned());
+        let place = self.0.find_metadata(key).unwrap_or(&nowhere);
+        layer::wrong(place, key, &format!("{message}; {}", layer::right(key)))
+    }
+
+    fn origin(&self, key: &str) -> String {
+        match (self.0.find_metadata(key), key) {
+            (Some(place), _) if place.name == "default" => "default".into(),
+            (Some(place), _) => format!("from {}", place.name),
+            (None, "time_zone") => "default: this machine's".into(),
+            (None, _) => "default: the serverhost that the log names".into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

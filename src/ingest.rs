@@ -1,0 +1,483 @@
+//! One pass: what is new in a log goes into one store.
+//!
+//! Each store has its own checkpoints, so each is fed by a pass of its own: one that was down
+//! catches up by itself. A pass writes nothing but whole batches with their checkpoint; whatever
+//! comes in between (a kill, another run, a log emptied while it is read), the work is looked at
+//! anew from what the store holds.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use crate::audit_log::reader::{Lines, Packing};
+use crate::audit_log::session::{Gap, Malformed, Session};
+use crate::audit_log::source::{Log, LogFile, Opened};
+use crate::audit_log::timestamp::Clock;
+use crate::audit_log::trust::{Place, Trust};
+use crate::checkpoint::{Checkpoint, DIGEST_BYTES, Digest, FileMark};
+use crate::error::{Error, Result};
+use crate::name::Name;
+use crate::store::{Commit, Store};
+use crate::tally::Tally;
+use crate::time::{Span, UtcSeconds, Zone};
+
+/// How often a pass begins anew before it gives up.
+const MAX_TRIES: usize = 100;
+
+/// A write to the file becomes visible page by page: only at such an offset can a complete line be
+/// the first part of a record that is just being written. Page size of the common architectures.
+const PAGE: u64 = 4_096;
+
+/// What a pass needs to know beside the log and the store.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The zone of the server's clock.
+    pub zone: Zone,
+    /// What to call the server; none: as the log says.
+    pub server_name: Option<String>,
+}
+
+/// What a pass has to tell.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Lines that were not understood.
+    pub malformed: Malformed,
+    /// Spans of time that are missing.
+    pub gaps: Vec<Gap>,
+    /// How much time the rotated files hold, if a gap came from rotation, in seconds.
+    pub history: Option<Span>,
+    /// How many records were not believed.
+    pub doubtful: u64,
+    /// How many were.
+    pub records: u64,
+    /// What could not be read; the rest was.
+    pub errors: Vec<Error>,
+}
+
+/// Why an attempt ended without an answer.
+enum Setback {
+    /// Another run wrote first, or the log changed under us. Try again.
+    Again,
+    Failed(Error),
+}
+
+impl From<Error> for Setback {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Reads what is new in `log` into `store`. `progress` is told the bytes read and to be read.
+///
+/// # Errors
+/// If the store or the whole log can't be read or written. A single file that can't be read is in
+/// [`Outcome::errors`]. What was committed before stays; the next pass goes on there.
+pub fn ingest(
+    log: &Log,
+    settings: &Settings,
+    store: &mut dyn Store,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Outcome> {
+    let mut outcome = Outcome::default();
+    for _ in 0..MAX_TRIES {
+        outcome.errors.clear();
+        match attempt(log, settings, store, progress, &mut outcome) {
+            Ok(()) => return Ok(outcome),
+            Err(Setback::Again) => {}
+            Err(Setback::Failed(error)) => return Err(error),
+        }
+    }
+    Err(Error::Content {
+        path: log.path(),
+        message:
+            "kept changing while it was read, or other runs kept coming first; is the program \
+                  started too often, or logrotate?"
+                .into(),
+    })
+}
+
+fn attempt(
+    log: &Log,
+    settings: &Settings,
+    store: &mut dyn Store,
+    progress: &mut dyn FnMut(u64, u64),
+    outcome: &mut Outcome,
+) -> Result<(), Setback> {
+    let source = log.path().to_string_lossy().into_owned();
+    let checkpoints = store.checkpoints()?;
+    let Opened { files, errors } = log.open()?;
+    let complete = errors.is_empty();
+    outcome.errors.extend(errors);
+
+    let own = checkpoints
+        .iter()
+        .find(|(name, _)| *name == source)
+        .map(|(_, found)| found.clone());
+    let known = own
+        .clone()
+        .or_else(|| adopt(checkpoints, &files))
+        .unwrap_or_default();
+    let mut plan = Plan::new(&known, files, &mut outcome.errors)?;
+
+    let mut tally = Tally::default();
+    let mut session = Session {
+        clock: Clock::new(settings.zone, known.clock),
+        connections: known.connections.clone(),
+        tally: &mut tally,
+        files: plan.files.iter().map(|file| shown(&file.path)).collect(),
+        malformed: Malformed::default(),
+        gaps: Vec::new(),
+        records: 0,
+    };
+    if complete && plan.reading_file_is_gone(&known) && session.connections.gap.is_none() {
+        let why = "the file that was being read was rotated away before its end was read";
+        session.connections.gap = Some(why.into());
+        outcome.history = plan.history(&mut session.clock.clone(), &known);
+    }
+    if plan.rewritten && session.connections.gap.is_none() {
+        session.connections.gap = Some("the file was changed before the place reached".into());
+    }
+
+    let mut pass = Pass {
+        source,
+        own,
+        known,
+        settings,
+        store,
+        outcome,
+    };
+    let mut trust = Trust::new(pass.known.serverhost.clone());
+    for pending in pass.known.pending.clone() {
+        let file = plan.number_of(&pending.file).unwrap_or_else(|| {
+            session.files.push(pending.file.clone());
+            session.files.len() - 1
+        });
+        let place = Place {
+            file,
+            offset: pending.offset,
+        };
+        trust.resume(pending, place);
+    }
+
+    let total = plan.bytes_to_read();
+    let mut done = 0;
+    let mut in_flight = false;
+    for at in 0..plan.files.len() {
+        let Some(from) = plan.start[at] else { continue };
+        let opened = open_lines(&plan.files[at], from, plan.marks[at].as_ref());
+        let mut lines = match opened {
+            Ok(Some(lines)) => lines,
+            Ok(None) => continue,
+            Err(error) => {
+                pass.outcome.errors.push(error);
+                continue;
+            }
+        };
+        let mut reported = from;
+        loop {
+            let line = match lines.next_line() {
+                Ok(Some(line)) => line,
+                Ok(None) => break,
+                Err(error) => {
+                    pass.outcome
+                        .errors
+                        .push(Error::file(&plan.files[at].path, error));
+                    break;
+                }
+            };
+            let place = Place {
+                file: at,
+                offset: line.offset,
+            };
+            if plan.skip[at] {
+                continue;
+            }
+            trust.push(line.text, place, &mut session);
+            if place.offset - reported > (1 << 20) {
+                done += place.offset - reported;
+                reported = place.offset;
+                progress(done, total);
+            }
+            if session.tally.is_full() {
+                plan.advance(at, &lines, false)?;
+                pass.commit(&plan, &trust, &mut session)?;
+            }
+        }
+        if lines.offset() > from {
+            let end = lines.read_to();
+            let plain = plan.files[at].packing == Packing::None;
+            in_flight = lines.is_unfinished() || plain && end.is_multiple_of(PAGE);
+        }
+        plan.advance(at, &lines, true)?;
+    }
+
+    let now = UtcSeconds::now();
+    let mut clock = session.clock.clone();
+    trust.finish(
+        in_flight,
+        &mut |head| now.0 - clock.peek(head.time).0,
+        &mut session,
+    );
+    pass.commit(&plan, &trust, &mut session)
+}
+
+/// The checkpoint of another path whose files are found here: the log was moved, or is called by
+/// another name.
+fn adopt(checkpoints: Vec<(String, Checkpoint)>, files: &[LogFile]) -> Option<Checkpoint> {
+    checkpoints
+        .into_iter()
+        .map(|(_, found)| found)
+        .find(|found| {
+            found
+                .files
+                .iter()
+                .any(|mark| files.iter().any(|file| mark.head.begins(&file.head)))
+        })
+}
+
+/// Where to go on in each file.
+struct Plan {
+    files: Vec<LogFile>,
+    /// How far each was read, if it was.
+    marks: Vec<Option<FileMark>>,
+    /// Where to read on; none where there is nothing new.
+    start: Vec<Option<u64>>,
+    /// The file was changed before its mark: there is no telling what in it is new, so it is read
+    /// over, and a gap recorded.
+    skip: Vec<bool>,
+    rewritten: bool,
+    /// Which file the marks of the last run belong to, by their path then.
+    numbers: HashMap<String, usize>,
+    /// Numbers of the marks of the last run whose file was found.
+    found: Vec<usize>,
+}
+
+impl Plan {
+    fn new(known: &Checkpoint, files: Vec<LogFile>, errors: &mut Vec<Error>) -> Result<Self> {
+        let mut plan = Self {
+            files: Vec::new(),
+            marks: Vec::new(),
+            start: Vec::new(),
+            skip: Vec::new(),
+            rewritten: false,
+            numbers: HashMap::new(),
+            found: Vec::new(),
+        };
+        for file in files {
+            let candidates = known
+                .files
+                .iter()
+                .enumerate()
+                .filter(|(_, mark)| mark.head.begins(&file.head));
+            let best = candidates.max_by_key(|(_, mark)| mark.offset);
+            let Some((number, mark)) = best else {
+                match file.is_audit_log() {
+                    Ok(true) => plan.add(file, None, Some(0), false),
+                    Ok(false) => errors.push(file.not_understood()),
+                    Err(error) => errors.push(error),
+                }
+                continue;
+            };
+            plan.found.push(number);
+            plan.numbers.insert(mark.path.clone(), plan.files.len());
+            let mark = FileMark {
+                path: shown(&file.path),
+                ..mark.clone()
+            };
+            let (start, skip) = if file.packing != Packing::None {
+                let at_end = mark.packed == Some(file.size);
+                ((!at_end).then_some(mark.offset), false)
+            } else if file.size < mark.offset {
+                // A copy that was made before we read the rest of the original.
+                (None, false)
+            } else {
+                let before = file.before(mark.offset, mark.tail.len)?;
+                let same = before.is_some_and(|before| Digest::of(&before) == mark.tail);
+                (
+                    Some(mark.offset).filter(|offset| !same || file.size > *offset),
+                    !same,
+                )
+            };
+            plan.rewritten |= skip;
+            plan.add(file, Some(mark), start, skip);
+        }
+        Ok(plan)
+    }
+
+    fn add(&mut self, file: LogFile, mark: Option<FileMark>, start: Option<u64>, skip: bool) {
+        self.files.push(file);
+        self.marks.push(mark);
+        self.start.push(start);
+        self.skip.push(skip);
+    }
+
+    fn number_of(&self, path: &str) -> Option<usize> {
+        self.numbers.get(path).copied()
+    }
+
+    /// Rotation was faster than we: what the file held behind our mark is lost.
+    fn reading_file_is_gone(&self, known: &Checkpoint) -> bool {
+        let last = known.files.len();
+        last > 0 && !self.found.contains(&(last - 1))
+    }
+
+    /// The time that the rotated files hold, from the first record to the last known one.
+    fn history(&self, clock: &mut Clock, known: &Checkpoint) -> Option<Span> {
+        let first = self
+            .files
+            .first()
+            .filter(|_| self.files.len() > 1)?
+            .first_stamp()?;
+        let last = self.files.last()?.first_stamp()?;
+        let _ = known;
+        Some(Span(clock.peek(last).0 - clock.peek(first).0)).filter(|span| span.0 > 0)
+    }
+
+    fn bytes_to_read(&self) -> u64 {
+        self.files
+            .iter()
+            .zip(&self.start)
+            .filter_map(|(file, start)| start.map(|start| file.size.saturating_sub(start)))
+            .sum()
+    }
+
+    /// Notes how far file number `at` has been read.
+    fn advance(&mut self, at: usize, lines: &Lines, at_end: bool) -> Result<(), Setback> {
+        let file = &self.files[at];
+        let offset = lines.offset();
+        if offset == 0 {
+            return Ok(());
+        }
+        if !file.is_unchanged(offset)? {
+            return Err(Setback::Again);
+        }
+        let tail = match lines.tail() {
+            Some(tail) => tail.to_vec(),
+            // Only plain files can be read backwards, but here the line is still incomplete: the
+            // mark stays where it was.
+            None => return Ok(()),
+        };
+        let tail = if (tail.len() as u64) < offset.min(DIGEST_BYTES as u64)
+            && file.packing == Packing::None
+        {
+            let len = offset.min(DIGEST_BYTES as u64);
+            file.before(offset, len)?.unwrap_or(tail)
+        } else {
+            tail
+        };
+        self.marks[at] = Some(FileMark {
+            head: Digest::of(&file.head_up_to(offset)?),
+            offset,
+            tail: Digest::of(&tail),
+            packed: (at_end && file.packing != Packing::None).then_some(file.size),
+            path: shown(&file.path),
+        });
+        Ok(())
+    }
+}
+
+/// Lines from `from` on; none if the file no longer reaches there.
+fn open_lines(file: &LogFile, from: u64, mark: Option<&FileMark>) -> Result<Option<Lines>> {
+    let mut lines = file.lines(from)?;
+    if file.packing == Packing::None || from == 0 {
+        return Ok(Some(lines));
+    }
+    let reached = lines
+        .skip_to(from)
+        .map_err(|error| Error::file(&file.path, error))?;
+    let same = lines.tail().zip(mark).is_some_and(|(tail, mark)| {
+        usize::try_from(mark.tail.len)
+            .ok()
+            .and_then(|len| tail.len().checked_sub(len))
+            .is_some_and(|skip| Digest::of(&tail[skip..]) == mark.tail)
+    });
+    Ok((reached && same).then_some(lines))
+}
+
+/// What all commits of a pass share.
+struct Pass<'a> {
+    source: String,
+    /// The checkpoint that the store holds for this log.
+    own: Option<Checkpoint>,
+    /// The checkpoint that the work began from; that of another path where it was adopted.
+    known: Checkpoint,
+    settings: &'a Settings,
+    store: &'a mut dyn Store,
+    outcome: &'a mut Outcome,
+}
+
+impl Pass<'_> {
+    fn commit(
+        &mut self,
+        plan: &Plan,
+        trust: &Trust,
+        session: &mut Session<'_>,
+    ) -> Result<(), Setback> {
+        let next = Checkpoint {
+            generation: 0,
+            server: self.server(trust),
+            files: self.marks(plan),
+            pending: trust.pending(&session.files),
+            serverhost: trust.serverhost().cloned(),
+            clock: session.clock.last(),
+            connections: session.connections.clone(),
+        };
+        let same = self.own.as_ref().is_some_and(|own| {
+            Checkpoint {
+                generation: 0,
+                ..own.clone()
+            } == next
+        });
+        if !same && !next.files.is_empty() {
+            let batch = session.tally.take(&next.server);
+            match self
+                .store
+                .commit(&self.source, self.own.as_ref(), &next, &batch)?
+            {
+                Commit::Overtaken => return Err(Setback::Again),
+                Commit::Done => {
+                    let generation = self.own.as_ref().map_or(1, |own| own.generation + 1);
+                    self.own = Some(Checkpoint { generation, ..next });
+                }
+            }
+        }
+        // Only what is in the store is told: an attempt that begins anew would tell it again.
+        let outcome = &mut *self.outcome;
+        outcome.gaps.append(&mut session.gaps);
+        outcome.records += std::mem::take(&mut session.records);
+        outcome.doubtful += std::mem::take(&mut session.tally.doubtful_count);
+        let malformed = std::mem::take(&mut session.malformed);
+        outcome.malformed.count += malformed.count;
+        outcome.malformed.first.extend(malformed.first);
+        outcome.malformed.first.truncate(3);
+        Ok(())
+    }
+
+    /// Configured, or what the log named first: a server whose host is renamed stays the same server.
+    fn server(&self, trust: &Trust) -> Name {
+        match &self.settings.server_name {
+            Some(name) => Name::from(name.as_str()),
+            None if !self.known.server.0.is_empty() => self.known.server.clone(),
+            None => self
+                .own
+                .as_ref()
+                .map(|own| own.server.clone())
+                .or_else(|| trust.serverhost().cloned())
+                .unwrap_or_default(),
+        }
+    }
+
+    /// Marks of the files that are there; if some can't be opened now, theirs are kept as well.
+    fn marks(&self, plan: &Plan) -> Vec<FileMark> {
+        let mut marks = Vec::new();
+        if !self.outcome.errors.is_empty() {
+            let gone = (0..self.known.files.len()).filter(|number| !plan.found.contains(number));
+            marks.extend(gone.map(|number| self.known.files[number].clone()));
+        }
+        marks.extend(plan.marks.iter().flatten().cloned());
+        marks
+    }
+}
+
+fn shown(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}

@@ -1,0 +1,280 @@
+//! What the store holds, printed for people and for programs.
+//!
+//! A [`Row`] says once what its columns are and what stands in them; each format is one file that
+//! knows how to show a [`Value`], so that a name is made harmless in one place per format. Rows are
+//! streamed: a list of any length needs no memory, but in a table, whose widths depend on all rows.
+
+mod csv;
+mod json;
+mod table;
+
+use std::io::{self, IsTerminal, Write};
+
+use crate::error::Result;
+use crate::name::Name;
+use crate::store::{AccountUse, Doubtful, FailedConnect};
+use crate::time::{UtcSeconds, Zone};
+
+/// How to print a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Aligned columns for people.
+    Table,
+    /// An array of objects, one a line.
+    Json,
+    /// A header line and a line a row.
+    Csv,
+}
+
+impl Format {
+    /// The format by its name; the error says which names there are.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "table" => Ok(Self::Table),
+            "json" => Ok(Self::Json),
+            "csv" => Ok(Self::Csv),
+            _ => Err(format!(
+                "'{}' is not a format: write table, json or csv",
+                text.escape_debug()
+            )),
+        }
+    }
+}
+
+/// How a table looks to the one who reads it.
+#[derive(Clone, Debug)]
+pub struct Look {
+    /// The zone that times are shown in.
+    pub zone: Zone,
+    /// The time that "ago" counts from.
+    pub now: UtcSeconds,
+    /// Whether to use bold and dim text.
+    pub colour: bool,
+    /// The width that long cells are wrapped to; none: never.
+    pub width: Option<u16>,
+}
+
+impl Look {
+    /// What suits standard output: a terminal has a width and, unless NO_COLOR says otherwise,
+    /// colours; a pipe or a file has neither.
+    pub fn of_stdout(zone: Zone, now: UtcSeconds) -> Self {
+        let terminal = io::stdout().is_terminal();
+        let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Self {
+            zone,
+            now,
+            colour: terminal && !unwanted,
+            width: if terminal {
+                comfy_table::Table::new().width()
+            } else {
+                None
+            },
+        }
+    }
+}
+
+/// What stands in one column of one row.
+#[derive(Debug)]
+pub enum Value<'a> {
+    /// A name, which must be shown so that it can't act on what shows it.
+    Name(&'a Name),
+    /// In place of a name in a row that stands for many; programs see that nothing is there.
+    Many(&'static str),
+    /// Words of our own or the path of a file.
+    Text(&'a str),
+    /// A count, an offset, a code.
+    Number(u64),
+    /// A time.
+    Time(UtcSeconds),
+    /// Not known, or never.
+    Unknown,
+}
+
+impl<'a> Value<'a> {
+    fn time(time: Option<UtcSeconds>) -> Self {
+        time.map_or(Value::Unknown, Value::Time)
+    }
+
+    fn name(name: Option<&'a Name>, many: &'static str) -> Self {
+        name.map_or(Value::Many(many), Value::Name)
+    }
+}
+
+/// Something that can be listed.
+pub trait Row {
+    /// The columns, by the names that programs see.
+    const COLUMNS: &'static [&'static str];
+
+    /// What stands in them, in the same order.
+    fn values(&self) -> Vec<Value<'_>>;
+}
+
+impl Row for AccountUse {
+    const COLUMNS: &'static [&'static str] = &[
+        "server",
+        "name",
+        "host",
+        "first_seen",
+        "last_seen",
+        "last_active",
+        "connects",
+    ];
+
+    fn values(&self) -> Vec<Value<'_>> {
+        vec![
+            Value::Name(&self.server),
+            Value::Name(&self.name),
+            Value::Name(&self.host),
+            Value::time(self.first_seen),
+            Value::time(self.last_seen),
+            Value::time(self.last_active),
+            Value::Number(self.connects),
+        ]
+    }
+}
+
+impl Row for FailedConnect {
+    const COLUMNS: &'static [&'static str] = &[
+        "server",
+        "name",
+        "host",
+        "code",
+        "first_seen",
+        "last_seen",
+        "attempts",
+    ];
+
+    fn values(&self) -> Vec<Value<'_>> {
+        vec![
+            Value::Name(&self.server),
+            Value::name(self.name.as_ref(), "(other names)"),
+            Value::name(self.host.as_ref(), "(other hosts)"),
+            self.code
+                .map_or(Value::Unknown, |code| Value::Number(code.into())),
+            Value::Time(self.first_seen),
+            Value::Time(self.last_seen),
+            Value::Number(self.attempts),
+        ]
+    }
+}
+
+impl Row for Doubtful {
+    const COLUMNS: &'static [&'static str] = &[
+        "server",
+        "name",
+        "host",
+        "time",
+        "connectionid",
+        "why",
+        "from",
+        "file",
+        "offset",
+    ];
+
+    fn values(&self) -> Vec<Value<'_>> {
+        vec![
+            Value::Name(&self.server),
+            Value::Name(&self.name),
+            Value::Name(&self.host),
+            Value::time(self.time),
+            Value::Number(self.connectionid),
+            Value::Text(&self.why),
+            self.from.as_ref().map_or(Value::Unknown, Value::Name),
+            Value::Text(&self.file),
+            Value::Number(self.offset),
+        ]
+    }
+}
+
+/// Prints the rows that `feed` gives to the function that it is handed, and returns their number.
+/// If `feed` fails, what was printed is left open (an array without its bracket): nothing that
+/// reads it can take it for the whole.
+pub fn print<R: Row>(
+    format: Format,
+    look: &Look,
+    out: impl Write,
+    feed: impl FnOnce(&mut dyn FnMut(R) -> Result<()>) -> Result<()>,
+) -> Result<u64> {
+    match format {
+        Format::Table => table::print(look, out, feed),
+        Format::Json => json::print(out, feed),
+        Format::Csv => csv::print(out, feed),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// 2026-11-22 20:43:01 in Zurich.
+    pub(crate) const NOW: UtcSeconds = UtcSeconds(1_795_376_581);
+
+    pub(crate) fn look() -> Look {
+        let zone = Zone::parse("Europe/Zurich").unwrap();
+        Look {
+            zone,
+            now: NOW,
+            colour: false,
+            width: None,
+        }
+    }
+
+    pub(crate) fn account(name: &[u8], host: &str) -> AccountUse {
+        AccountUse {
+            server: "db1".into(),
+            name: Name::from(name),
+            host: host.into(),
+            first_seen: Some(UtcSeconds(NOW.0 - 150 * 86_400)),
+            last_seen: Some(UtcSeconds(NOW.0 - 2 * 86_400)),
+            last_active: Some(UtcSeconds(NOW.0 - 7_500)),
+            connects: 12,
+        }
+    }
+
+    /// An account of which only the end of a session was seen.
+    pub(crate) fn hardly_seen() -> AccountUse {
+        AccountUse {
+            first_seen: None,
+            last_seen: None,
+            connects: 0,
+            ..account(b"pool", "10.0.0.9")
+        }
+    }
+
+    pub(crate) fn failure(name: Option<&str>, host: Option<&str>) -> FailedConnect {
+        FailedConnect {
+            server: "db1".into(),
+            name: name.map(Name::from),
+            host: host.map(Name::from),
+            code: name.and(Some(1045)),
+            first_seen: NOW,
+            last_seen: NOW,
+            attempts: 3,
+        }
+    }
+
+    pub(crate) fn doubtful() -> Doubtful {
+        Doubtful {
+            server: "db1".into(),
+            name: "root".into(),
+            host: "localhost".into(),
+            time: None,
+            connectionid: 7,
+            why: "no session".into(),
+            from: None,
+            file: "/var/log/a\u{202e}.log".into(),
+            offset: 1234,
+        }
+    }
+
+    /// What [`print`] prints of `rows`.
+    pub(crate) fn printed<R: Row + Clone>(format: Format, look: &Look, rows: &[R]) -> String {
+        let mut out = Vec::new();
+        let count = print(format, look, &mut out, |row| {
+            rows.iter().cloned().try_for_each(row)
+        })
+        .unwrap();
+        assert_eq!(count, rows.len() as u64);
+        String::from_utf8(out).unwrap()
+    }
+}

@@ -1,0 +1,692 @@
+//! The default store: one SQLite file.
+//!
+//! Rollback journal instead of WAL: a run makes one transaction, for which both cost the same two
+//! or three syncs, and a database without `-wal` and `-shm` files can be read by an account that
+//! may not write beside it, copied with `cp` between runs, and is never left with a log to recover.
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::types::{ToSqlOutput, Value, ValueRef};
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, OptionalExtension, ToSql, Transaction, TransactionBehavior,
+    params,
+};
+
+use super::{
+    AccountFilter, AccountUse, Batch, Commit, Doubtful, FailedConnect, MAX_FAILED_CONNECTS,
+    MAX_QUARANTINE, Store,
+};
+use crate::checkpoint::Checkpoint;
+use crate::error::{Error, Result};
+use crate::name::Name;
+use crate::time::UtcSeconds;
+
+/// The tables, as `conntracker schema` prints them.
+pub const SCHEMA: &str = include_str!("../../sql/sqlite.sql");
+
+/// Version of [`SCHEMA`], kept in SQLite's `user_version`.
+const VERSION: i64 = 1;
+
+/// How long to wait for another run that is writing, in seconds.
+const PATIENCE: u64 = 30;
+
+/// The server of rows that were taken over from the Go program, until the log names one.
+const UNKNOWN_SERVER: &str = "";
+
+/// A SQLite file.
+#[derive(Debug)]
+pub struct Sqlite {
+    path: PathBuf,
+    db: Connection,
+}
+
+impl Sqlite {
+    /// Opens the file for writing. Creates it (mode 0600, with its folder) and its tables if they
+    /// are missing, and takes over a file of the Go program.
+    ///
+    /// # Errors
+    /// If it can't be opened or created, is damaged, or was written by a newer version.
+    pub fn open(path: &Path) -> Result<Self> {
+        if !path.exists() {
+            create(path).map_err(|error| Error::file(path, error))?;
+        }
+        let mut this = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        this.migrate()?;
+        Ok(this)
+    }
+
+    /// Opens an existing file for reading only.
+    ///
+    /// # Errors
+    /// If it does not exist, is damaged, or was written by a newer version.
+    pub fn open_read_only(path: &Path) -> Result<Self> {
+        if !path.exists() {
+            return Err(Error::Store {
+                store: describe(path),
+                message: "does not exist yet; run 'conntracker run' first".into(),
+            });
+        }
+        let mut this = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        match this.version()? {
+            VERSION => Ok(this),
+            0 => {
+                // Not migrated yet: show what is there the way a run would see it.
+                let old = this.legacy_accounts()?;
+                this.db = Connection::open_in_memory().map_err(|error| this.error(error))?;
+                this.create_tables(old)?;
+                Ok(this)
+            }
+            newer => Err(this.too_new(newer)),
+        }
+    }
+
+    fn connect(path: &Path, mode: OpenFlags) -> Result<Self> {
+        let flags = mode | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
+        let opened = Connection::open_with_flags(path, flags).and_then(|db| {
+            db.busy_timeout(Duration::from_secs(PATIENCE))?;
+            db.set_prepared_statement_cache_capacity(32);
+            // Not durable until the disk says so: a checkpoint that is lost would be harmless, but
+            // a half-written one would not.
+            db.execute_batch("PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY")?;
+            Ok(db)
+        });
+        match opened {
+            Ok(db) => Ok(Self {
+                path: path.to_owned(),
+                db,
+            }),
+            Err(error) => Err(explain(path, error)),
+        }
+    }
+
+    fn version(&self) -> Result<i64> {
+        self.db
+            .query_row("PRAGMA user_version", [], |row| row.get(0))
+            .map_err(|error| self.error(error))
+    }
+
+    fn migrate(&mut self) -> Result<()> {
+        match self.version()? {
+            VERSION => Ok(()),
+            0 => {
+                let old = self.legacy_accounts()?;
+                self.create_tables(old)
+            }
+            newer => Err(self.too_new(newer)),
+        }
+    }
+
+    fn too_new(&self, version: i64) -> Error {
+        Error::Store {
+            store: describe(&self.path),
+            message: format!(
+                "has schema version {version}, this program knows version {VERSION}; \
+                 use a newer conntracker"
+            ),
+        }
+    }
+
+    fn create_tables(&mut self, old: Vec<AccountUse>) -> Result<()> {
+        let path = self.path.clone();
+        let create = |tx: &Transaction<'_>| -> rusqlite::Result<()> {
+            // Another run may have been faster.
+            if tx.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))? == VERSION {
+                return Ok(());
+            }
+            tx.execute_batch("DROP TABLE IF EXISTS accounts")?;
+            tx.execute_batch(SCHEMA)?;
+            upsert_accounts(tx, &old)?;
+            tx.execute_batch(&format!("PRAGMA user_version = {VERSION}"))
+        };
+        let tx = self
+            .db
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(|error| explain(&path, error))?;
+        create(&tx)
+            .and_then(|()| tx.commit())
+            .map_err(|error| explain(&path, error))
+    }
+
+    /// The rows of the Go program's table `Accounts(name, host, last_seen)`, without its bookmark:
+    /// it kept the time up to which it had read under `mysql@localhost`.
+    fn legacy_accounts(&self) -> Result<Vec<AccountUse>> {
+        let fail = |error| self.error(error);
+        let columns: Vec<String> = self
+            .db
+            .prepare("SELECT lower(name) FROM pragma_table_info('accounts')")
+            .and_then(|mut statement| statement.query_map([], |row| row.get(0))?.collect())
+            .map_err(fail)?;
+        if columns.is_empty() {
+            let tables: i64 = self
+                .db
+                .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+                .map_err(fail)?;
+            if tables > 0 {
+                return Err(self.foreign());
+            }
+            return Ok(Vec::new());
+        }
+        if !["name", "host", "last_seen"]
+            .iter()
+            .all(|column| columns.iter().any(|c| c == column))
+        {
+            return Err(self.foreign());
+        }
+        let mut statement = self
+            .db
+            .prepare("SELECT name, host, last_seen FROM accounts")
+            .map_err(fail)?;
+        let rows = statement.query_map([], |row| {
+            Ok((
+                name_of(row.get_ref(0)?),
+                name_of(row.get_ref(1)?),
+                legacy_time(row.get_ref(2)?),
+            ))
+        });
+        let mut accounts = Vec::new();
+        for row in rows.map_err(fail)? {
+            let (name, host, last_seen) = row.map_err(fail)?;
+            if name.0 == b"mysql" && host.0 == b"localhost" {
+                continue;
+            }
+            accounts.push(AccountUse {
+                server: Name::from(UNKNOWN_SERVER),
+                name,
+                host,
+                first_seen: None,
+                last_seen,
+                last_active: last_seen,
+                connects: 0,
+            });
+        }
+        accounts.sort_by(|a, b| (&a.name, &a.host).cmp(&(&b.name, &b.host)));
+        Ok(accounts)
+    }
+
+    fn foreign(&self) -> Error {
+        Error::Store {
+            store: describe(&self.path),
+            message: "is a database of another program; set sqlite.path to a file of our own"
+                .into(),
+        }
+    }
+
+    fn error(&self, error: rusqlite::Error) -> Error {
+        explain(&self.path, error)
+    }
+}
+
+/// Creates the file empty, readable by nobody else, and its folder.
+fn create(path: &Path) -> io::Result<()> {
+    if let Some(folder) = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
+        if !folder.exists() {
+            use std::os::unix::fs::DirBuilderExt;
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o750)
+                .create(folder)?;
+        }
+    }
+    match OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+    {
+        // Another run may have been faster.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other.map(|_| ()),
+    }
+}
+
+fn describe(path: &Path) -> String {
+    format!(
+        "SQLite store {}",
+        crate::name::escape(path.as_os_str().as_encoded_bytes())
+    )
+}
+
+fn explain(path: &Path, error: rusqlite::Error) -> Error {
+    let hint = match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            "; another program holds it locked, the next run catches up"
+        }
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            "; restore it from a copy, or move it away to begin anew from what the log still holds"
+        }
+        Some(ErrorCode::DiskFull) => "; make room on its file system, the next run catches up",
+        Some(ErrorCode::ReadOnly) => "; its file and folder must be writable for this user",
+        Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+            "; its folder must exist, and its file and folder be accessible for this user"
+        }
+        _ => "",
+    };
+    Error::Store {
+        store: describe(path),
+        message: format!("{error}{hint}"),
+    }
+}
+
+/// The times that Go's SQLite drivers write; local ones are taken as UTC, which they mostly are.
+fn legacy_time(value: ValueRef<'_>) -> Option<UtcSeconds> {
+    match value {
+        ValueRef::Integer(seconds) => Some(UtcSeconds(seconds)),
+        ValueRef::Text(text) => {
+            let text = std::str::from_utf8(text).ok()?.trim();
+            // Go prints a zone's name, and a monotonic reading, behind the offset.
+            let text = text.split(" m=").next()?;
+            chrono::DateTime::parse_from_rfc3339(text)
+                .or_else(|_| chrono::DateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f%:z"))
+                .or_else(|_| chrono::DateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f %z"))
+                .or_else(|_| {
+                    let offset_only = text.rsplit_once(' ').map_or(text, |(front, _)| front);
+                    chrono::DateTime::parse_from_str(offset_only, "%Y-%m-%d %H:%M:%S%.f %z")
+                })
+                .map(|time| time.timestamp())
+                .or_else(|_| {
+                    chrono::NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f")
+                        .or_else(|_| {
+                            chrono::NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f")
+                        })
+                        .or_else(|_| chrono::NaiveDateTime::parse_from_str(text, "%Y%m%d %H:%M:%S"))
+                        .map(|time| time.and_utc().timestamp())
+                })
+                .ok()
+                .map(UtcSeconds)
+        }
+        _ => None,
+    }
+}
+
+/// A name as text, or as blob where it is not: text with a NUL would be cut by SQLite's tools.
+impl ToSql for Name {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match std::str::from_utf8(&self.0) {
+            Ok(_) if !self.0.contains(&0) => ValueRef::Text(&self.0),
+            _ => ValueRef::Blob(&self.0),
+        }))
+    }
+}
+
+impl ToSql for UtcSeconds {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Owned(Value::Text(self.sql())))
+    }
+}
+
+fn name_of(value: ValueRef<'_>) -> Name {
+    match value {
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Name::from(bytes),
+        ValueRef::Integer(number) => Name::from(number.to_string().as_str()),
+        ValueRef::Real(number) => Name::from(number.to_string().as_str()),
+        ValueRef::Null => Name::default(),
+    }
+}
+
+fn time_of(value: ValueRef<'_>) -> Option<UtcSeconds> {
+    value.as_str().ok().and_then(UtcSeconds::from_sql)
+}
+
+fn count_of(value: ValueRef<'_>) -> u64 {
+    value
+        .as_i64()
+        .ok()
+        .and_then(|count| u64::try_from(count).ok())
+        .unwrap_or(0)
+}
+
+impl Store for Sqlite {
+    fn describe(&self) -> String {
+        describe(&self.path)
+    }
+
+    fn checkpoints(&mut self) -> Result<Vec<(String, Checkpoint)>> {
+        let rows: rusqlite::Result<Vec<(String, i64, String)>> = self
+            .db
+            .prepare_cached("SELECT source, generation, state FROM checkpoints ORDER BY source")
+            .and_then(|mut statement| {
+                statement
+                    .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+                    .collect()
+            });
+        rows.map_err(|error| self.error(error))?
+            .into_iter()
+            .map(|(source, generation, state)| {
+                let mut checkpoint: Checkpoint =
+                    serde_json::from_str(&state).map_err(|error| Error::Store {
+                        store: describe(&self.path),
+                        message: format!("the checkpoint of {source} is damaged: {error}"),
+                    })?;
+                checkpoint.generation = generation as u64;
+                Ok((source, checkpoint))
+            })
+            .collect()
+    }
+
+    fn commit(
+        &mut self,
+        source: &str,
+        base: Option<&Checkpoint>,
+        next: &Checkpoint,
+        batch: &Batch,
+    ) -> Result<Commit> {
+        let path = self.path.clone();
+        let fail = |error| explain(&path, error);
+        let state = serde_json::to_string(next).map_err(|error| Error::Store {
+            store: describe(&path),
+            message: format!("the checkpoint can't be written down: {error}"),
+        })?;
+        let tx = self
+            .db
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(fail)?;
+        let stored: Option<i64> = tx
+            .prepare_cached("SELECT generation FROM checkpoints WHERE source = ?1")
+            .and_then(|mut statement| statement.query_row([source], |row| row.get(0)).optional())
+            .map_err(fail)?;
+        if stored != base.map(|base| base.generation as i64) {
+            return Ok(Commit::Overtaken);
+        }
+        let generation = stored.unwrap_or(0) + 1;
+        write(&tx, source, generation, &state, batch)
+            .and_then(|()| tx.commit())
+            .map_err(fail)?;
+        Ok(Commit::Done)
+    }
+
+    fn accounts(
+        &mut self,
+        filter: &AccountFilter,
+        row: &mut dyn FnMut(AccountUse) -> Result<()>,
+    ) -> Result<()> {
+        let fail = |error| explain(&self.path, error);
+        let mut statement = self
+            .db
+            .prepare_cached(
+                "SELECT server, name, host, first_seen, last_seen, last_active, connects
+                 FROM accounts
+                 WHERE (?1 IS NULL OR server = ?1)
+                   AND (?2 IS NULL OR coalesce(last_active, '') < ?2)
+                 ORDER BY CAST(server AS BLOB), CAST(name AS BLOB), CAST(host AS BLOB)",
+            )
+            .map_err(fail)?;
+        let mut rows = statement
+            .query(params![filter.server, filter.not_active_since])
+            .map_err(fail)?;
+        while let Some(found) = rows.next().map_err(fail)? {
+            let get = |at: usize| found.get_ref(at).map_err(fail);
+            row(AccountUse {
+                server: name_of(get(0)?),
+                name: name_of(get(1)?),
+                host: name_of(get(2)?),
+                first_seen: time_of(get(3)?),
+                last_seen: time_of(get(4)?),
+                last_active: time_of(get(5)?),
+                connects: count_of(get(6)?),
+            })?;
+        }
+        Ok(())
+    }
+
+    fn failed_connects(
+        &mut self,
+        since: Option<UtcSeconds>,
+        row: &mut dyn FnMut(FailedConnect) -> Result<()>,
+    ) -> Result<()> {
+        let fail = |error| explain(&self.path, error);
+        let mut statement = self
+            .db
+            .prepare_cached(
+                "SELECT server, name, host, code, first_seen, last_seen, attempts
+                 FROM failed_connects
+                 WHERE ?1 IS NULL OR last_seen >= ?1
+                 ORDER BY code = 0, CAST(server AS BLOB), CAST(name AS BLOB), CAST(host AS BLOB), code",
+            )
+            .map_err(fail)?;
+        let mut rows = statement.query(params![since]).map_err(fail)?;
+        while let Some(found) = rows.next().map_err(fail)? {
+            let get = |at: usize| found.get_ref(at).map_err(fail);
+            let code = count_of(get(3)?) as u32;
+            let (name, host) = (name_of(get(1)?), name_of(get(2)?));
+            row(FailedConnect {
+                server: name_of(get(0)?),
+                name: (code != 0).then_some(name),
+                host: (code != 0 || !host.0.is_empty()).then_some(host),
+                code: (code != 0).then_some(code),
+                first_seen: time_of(get(4)?).unwrap_or(UtcSeconds(0)),
+                last_seen: time_of(get(5)?).unwrap_or(UtcSeconds(0)),
+                attempts: count_of(get(6)?),
+            })?;
+        }
+        Ok(())
+    }
+
+    fn quarantine(
+        &mut self,
+        since: Option<UtcSeconds>,
+        row: &mut dyn FnMut(Doubtful) -> Result<()>,
+    ) -> Result<()> {
+        let fail = |error| explain(&self.path, error);
+        let mut statement = self
+            .db
+            .prepare_cached(
+                "SELECT server, name, host, time, connectionid, why, written_from, file, offset
+                 FROM quarantine
+                 WHERE ?1 IS NULL OR time IS NULL OR time >= ?1
+                 ORDER BY id",
+            )
+            .map_err(fail)?;
+        let mut rows = statement.query(params![since]).map_err(fail)?;
+        while let Some(found) = rows.next().map_err(fail)? {
+            let get = |at: usize| found.get_ref(at).map_err(fail);
+            row(Doubtful {
+                server: name_of(get(0)?),
+                name: name_of(get(1)?),
+                host: name_of(get(2)?),
+                time: time_of(get(3)?),
+                connectionid: count_of(get(4)?),
+                why: name_of(get(5)?).escaped(),
+                from: match get(6)? {
+                    ValueRef::Null => None,
+                    from => Some(name_of(from)),
+                },
+                file: name_of(get(7)?).escaped(),
+                offset: count_of(get(8)?),
+            })?;
+        }
+        Ok(())
+    }
+}
+
+fn write(
+    tx: &Transaction<'_>,
+    source: &str,
+    generation: i64,
+    state: &str,
+    batch: &Batch,
+) -> rusqlite::Result<()> {
+    tx.prepare_cached(
+        "INSERT INTO checkpoints (source, generation, written_at, state) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (source) DO UPDATE SET
+             generation = excluded.generation, written_at = excluded.written_at,
+             state = excluded.state",
+    )?
+    .execute(params![source, generation, UtcSeconds::now(), state])?;
+    if generation == 1 {
+        claim_legacy_accounts(tx, &batch.server)?;
+    }
+    upsert_accounts(tx, &batch.accounts)?;
+    let mut active = tx.prepare_cached(
+        "UPDATE accounts SET last_active = max(coalesce(last_active, ''), ?4)
+         WHERE server = ?1 AND name = ?2 AND host = ?3",
+    )?;
+    for (name, host, at) in &batch.activity {
+        active.execute(params![batch.server, name, host, at])?;
+    }
+    let mut proxied = tx.prepare_cached(
+        "INSERT INTO proxied_accounts (server, account, first_seen, last_seen, connects)
+         VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (server, account) DO UPDATE SET
+             first_seen = min(first_seen, excluded.first_seen),
+             last_seen = max(last_seen, excluded.last_seen),
+             connects = connects + excluded.connects",
+    )?;
+    for used in &batch.proxied {
+        proxied.execute(params![
+            used.server,
+            used.account,
+            used.first_seen,
+            used.last_seen,
+            used.connects as i64
+        ])?;
+    }
+    write_failed(tx, batch)?;
+    write_quarantine(tx, batch)?;
+    write_coverage(tx, source, batch)
+}
+
+/// Rows of the Go program belong to the server whose log is read first.
+fn claim_legacy_accounts(tx: &Transaction<'_>, server: &Name) -> rusqlite::Result<()> {
+    if server.0 == UNKNOWN_SERVER.as_bytes() {
+        return Ok(());
+    }
+    tx.execute(
+        "UPDATE OR IGNORE accounts SET server = ?1 WHERE server = ?2",
+        params![server, UNKNOWN_SERVER],
+    )?;
+    Ok(())
+}
+
+fn upsert_accounts(tx: &Transaction<'_>, accounts: &[AccountUse]) -> rusqlite::Result<()> {
+    // min() and max() of SQLite are NULL if one side is.
+    let mut upsert = tx.prepare_cached(
+        "INSERT INTO accounts (server, name, host, first_seen, last_seen, last_active, connects)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+         ON CONFLICT (server, name, host) DO UPDATE SET
+             first_seen = coalesce(min(first_seen, excluded.first_seen), first_seen, excluded.first_seen),
+             last_seen = coalesce(max(last_seen, excluded.last_seen), last_seen, excluded.last_seen),
+             last_active = coalesce(max(last_active, excluded.last_active), last_active, excluded.last_active),
+             connects = connects + excluded.connects",
+    )?;
+    for used in accounts {
+        upsert.execute(params![
+            used.server,
+            used.name,
+            used.host,
+            used.first_seen,
+            used.last_seen,
+            used.last_active,
+            used.connects as i64
+        ])?;
+    }
+    Ok(())
+}
+
+/// Rows beyond [`MAX_FAILED_CONNECTS`] are folded: into one for each host, and beyond as many hosts
+/// into one for all.
+fn write_failed(tx: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<()> {
+    if batch.failed.is_empty() {
+        return Ok(());
+    }
+    let mut rows: usize =
+        tx.prepare_cached("SELECT count(*) FROM failed_connects WHERE server = ?1")?
+            .query_row(params![batch.server], |row| row.get::<_, i64>(0))? as usize;
+    let mut update = tx.prepare_cached(
+        "UPDATE failed_connects SET
+             first_seen = min(first_seen, ?5), last_seen = max(last_seen, ?6), attempts = attempts + ?7
+         WHERE server = ?1 AND name = ?2 AND host = ?3 AND code = ?4",
+    )?;
+    let mut insert = tx.prepare_cached(
+        "INSERT INTO failed_connects (server, name, host, code, first_seen, last_seen, attempts)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?;
+    let none = Name::default();
+    for failed in &batch.failed {
+        let whole = (
+            failed.name.as_ref().unwrap_or(&none),
+            failed.host.as_ref().unwrap_or(&none),
+            failed.code.unwrap_or(0),
+        );
+        let folds = [
+            (whole, MAX_FAILED_CONNECTS),
+            ((&none, whole.1, 0), 2 * MAX_FAILED_CONNECTS),
+            ((&none, &none, 0), usize::MAX),
+        ];
+        for ((name, host, code), most) in folds {
+            let values = params![
+                batch.server,
+                name,
+                host,
+                code,
+                failed.first_seen,
+                failed.last_seen,
+                failed.attempts as i64
+            ];
+            if update.execute(values)? > 0 {
+                break;
+            }
+            if rows < most {
+                insert.execute(values)?;
+                rows += 1;
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn write_quarantine(tx: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<()> {
+    if batch.quarantine.is_empty() {
+        return Ok(());
+    }
+    let mut insert = tx.prepare_cached(
+        "INSERT INTO quarantine
+             (server, name, host, time, connectionid, why, written_from, file, offset)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    )?;
+    for doubtful in &batch.quarantine {
+        insert.execute(params![
+            doubtful.server,
+            doubtful.name,
+            doubtful.host,
+            doubtful.time,
+            doubtful.connectionid as i64,
+            doubtful.why,
+            doubtful.from,
+            doubtful.file,
+            doubtful.offset as i64
+        ])?;
+    }
+    // The newest stay.
+    tx.prepare_cached("DELETE FROM quarantine WHERE id <= (SELECT max(id) FROM quarantine) - ?1")?
+        .execute([MAX_QUARANTINE as i64])?;
+    Ok(())
+}
+
+fn write_coverage(tx: &Transaction<'_>, source: &str, batch: &Batch) -> rusqlite::Result<()> {
+    for span in &batch.coverage {
+        if span.gap.is_none() {
+            let lengthened = tx
+                .prepare_cached(
+                    "UPDATE coverage SET to_time = max(to_time, ?2), from_time = min(from_time, ?3)
+                     WHERE id = (SELECT max(id) FROM coverage WHERE source = ?1)",
+                )?
+                .execute(params![source, span.to, span.from])?;
+            if lengthened > 0 {
+                continue;
+            }
+        }
+        tx.prepare_cached(
+            "INSERT INTO coverage (source, server, from_time, to_time, gap) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![source, batch.server, span.from, span.to, span.gap])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,15 @@
+//! The program as its users meet it: the binary, real files and, in `live`, a real MariaDB server.
+//!
+//! `TestEnv` runs the binary, `Server` and `Client` make a server log what a test needs, `Figures`
+//! are what both are compared by. `tests/run` sets up what these tests need and runs them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod client;
+mod env;
+mod figures;
+mod flag;
+mod kill;
+mod live;
+mod mariadb;
+mod random;
