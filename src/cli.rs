@@ -57,6 +57,9 @@ where
         Some(Commands::Run(With { flags, settings })) => (Command::Run(flags), settings),
         Some(Commands::Accounts(With { flags, settings })) => (Command::Accounts(flags), settings),
         Some(Commands::Failures(With { flags, settings })) => (Command::Failures(flags), settings),
+        Some(Commands::Quarantine(With { flags, settings })) => {
+            (Command::Quarantine(flags), settings)
+        }
         Some(Commands::Schema(settings)) => (Command::Schema, settings),
         Some(Commands::Config(settings)) => (Command::Config, settings),
         Some(Commands::Version(settings)) => (Command::Version, settings),
@@ -78,7 +81,9 @@ pub enum Command {
     /// Show the last use of each account.
     Accounts(AccountsFlags),
     /// Show failed logins.
-    Failures(FailuresFlags),
+    Failures(SinceFlags),
+    /// Show records that were not believed.
+    Quarantine(SinceFlags),
     /// Print the SQL.
     Schema,
     /// Print the configuration.
@@ -109,7 +114,9 @@ enum Commands {
     /// Show the last use of each account
     Accounts(With<AccountsFlags>),
     /// Show failed logins by name, host and error code
-    Failures(With<FailuresFlags>),
+    Failures(With<SinceFlags>),
+    /// Show records that were not believed, why, and who wrote them
+    Quarantine(With<SinceFlags>),
     /// Print the SQL of the store's tables
     Schema(Settings),
     /// Print the effective configuration, and where each value comes from
@@ -148,13 +155,13 @@ pub struct AccountsFlags {
     pub format: Format,
 }
 
-/// Flags of `failures`.
+/// Flags of `failures` and `quarantine`.
 #[derive(Debug, Args)]
-pub struct FailuresFlags {
-    /// Only names that failed within the last: 24h, 90m, 7d
+pub struct SinceFlags {
+    /// Only what happened within the last: 24h, 90m, 7d
     #[arg(long, value_name = "SPAN", value_parser = Span::parse)]
     pub since: Option<Span>,
-    /// Only this server's failed logins
+    /// Only this server's
     #[arg(long, value_name = "NAME", value_parser = name_parser())]
     pub server: Option<Name>,
     /// How to print them: table, json or csv

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::name::Name;
 use crate::store::{Commit, Store};
 use crate::tally::Tally;
-use crate::time::{Span, UtcSeconds, Zone};
+use crate::time::{Span, Zone};
 
 /// How often a pass begins anew before it gives up.
 const MAX_TRIES: usize = 100;
@@ -210,13 +210,8 @@ fn attempt(
         plan.advance(at, &lines, true)?;
     }
 
-    let now = UtcSeconds::now();
-    let mut clock = session.clock.clone();
-    trust.finish(
-        in_flight,
-        &mut |head| now.0 - clock.peek(head.time).0,
-        &mut session,
-    );
+    let quiet = plan.files.last().is_none_or(LogFile::is_quiet);
+    trust.finish(in_flight, quiet, &mut session);
     pass.commit(&plan, &trust, &mut session)
 }
 

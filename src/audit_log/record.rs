@@ -152,6 +152,8 @@ pub struct Record {
     pub object: Span,
     /// The server's error number, 0 for success.
     pub retcode: u32,
+    /// It stands behind the torn beginning of another record, on the same line.
+    pub torn: bool,
     /// The user name holds what looks like a further operation: a part of a name was taken for a
     /// field, or of a field for a name.
     pub two_operations: bool,
@@ -211,6 +213,7 @@ pub fn parse(line: &[u8]) -> Parsed {
     }
     if let Some(inner) = second_head(line, &record) {
         record.head = Some(inner);
+        record.torn = true;
         record.username = Span::new(inner.end(), record.username.end().max(inner.end()));
         return Parsed::Torn(record);
     }
@@ -452,6 +455,7 @@ fn record(line: &[u8], body: usize, anchor: Anchor, object: Span, retcode: u32) 
         operation: anchor.operation,
         object,
         retcode,
+        torn: false,
         two_operations,
     })
 }

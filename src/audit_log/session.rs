@@ -99,6 +99,11 @@ impl Session<'_> {
         } else {
             self.clock.peek(time)
         };
+        if record.torn {
+            // What a full disk leaves: records between the two on this line were not written.
+            let why = "a record is torn: records were lost here, perhaps on a full disk";
+            self.connections.gap.get_or_insert_with(|| why.into());
+        }
         self.cover(at, is_connection);
         match record.operation {
             Operation::Connect => self.connect(record, name, host, at),

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use super::reader::{self, Packing};
 use super::record::{self, Head, Parsed};
 use super::timestamp::Stamp;
+use super::trust;
 use crate::checkpoint::DIGEST_BYTES;
 use crate::error::{Error, Result};
 use crate::name::escape;
@@ -480,6 +481,15 @@ impl LogFile {
             .map(Stamp::seconds)
             .or_else(|| self.file.metadata().ok().map(|meta| meta.mtime()))
             .unwrap_or(0)
+    }
+
+    /// Whether nothing was written for longer than a refused login takes to write its records.
+    pub fn is_quiet(&self) -> bool {
+        let written = self.file.metadata().and_then(|meta| meta.modified());
+        written.is_ok_and(|at| {
+            at.elapsed()
+                .is_ok_and(|age| age.as_secs() > trust::PATIENCE as u64)
+        })
     }
 
     /// The `len` bytes before byte `offset`; none if the file is shorter. Plain files only.

@@ -37,9 +37,9 @@ pub const REACH: usize = 128;
 /// exceed [`REACH`] characters of four bytes; the rest is for rules that look back.
 const WINDOW: u64 = 2_048;
 
-/// A refused login writes its two records at once. After so much time, in seconds of the log, or so
-/// many bytes, the second is not coming (a crash, logging switched off), and judging goes on without.
-const PATIENCE: i64 = 30;
+/// A refused login writes its two records at once. After so much time, in seconds, or so many bytes,
+/// the second is not coming (a crash, logging switched off), and judging goes on without.
+pub const PATIENCE: i64 = 30;
 const MAX_WAIT: u64 = 262_144;
 
 /// How many questions of the costlier kind ([`Ask`]) may be open at once.
@@ -840,36 +840,25 @@ impl Trust {
 
     /// Passes on all that need not wait for the next run; the rest is [`Trust::pending`].
     ///
-    /// `in_flight`: the end of what was read may lie inside a record that is being written. `age`:
-    /// how many seconds ago a line was written, by its head. What is older than [`PATIENCE`] does
-    /// not wait, since what it would wait for is not coming; nor does what claims to be from the
-    /// future, for then the clock or the zone is wrong and would keep it here for long.
-    pub fn finish(
-        &mut self,
-        in_flight: bool,
-        age: &mut dyn FnMut(&Head) -> i64,
-        sink: &mut dyn Sink,
-    ) {
-        let mut old = |trust: &Self, seq: u64| {
-            (trust.first..(seq + 1).min(trust.end()))
-                .rev()
-                .find_map(|at| head_of(&trust.held(at).parsed))
-                .is_none_or(|head| age(&head).abs() > PATIENCE)
-        };
-        while let Some(refused) = self.refused.front() {
-            if !refused.answered && !old(self, refused.asker) {
-                break;
-            }
+    /// `in_flight`: the end of what was read may lie inside a record that is being written.
+    /// `quiet`: nothing was written for longer than [`PATIENCE`], so what is missing is not coming.
+    pub fn finish(&mut self, in_flight: bool, quiet: bool, sink: &mut dyn Sink) {
+        while self
+            .refused
+            .front()
+            .is_some_and(|refused| refused.answered || quiet)
+        {
             self.answer_oldest_refused();
         }
-        while let Some(ask) = self.asks.front() {
-            if (in_flight || !self.is_answered(ask, 0)) && !old(self, ask.asker) {
-                break;
-            }
+        while self
+            .asks
+            .front()
+            .is_some_and(|ask| quiet || !in_flight && self.is_answered(ask, 0))
+        {
             self.answer_oldest_ask();
         }
         let mut keep = self.blocked_from().min(self.end());
-        if in_flight && self.first < self.end() && !old(self, self.end() - 1) {
+        if in_flight && !quiet && self.first < self.end() {
             let last = self.end() - 1;
             keep = keep.min(self.reach_of(last, self.held(last).len as usize));
         }

@@ -1,6 +1,6 @@
 //! `conntracker failures`: who failed to log in?
 
-use crate::cli::FailuresFlags;
+use crate::cli::SinceFlags;
 use crate::config::Config;
 use crate::error::{ExitStatus, Result};
 use crate::report::{self, Look};
@@ -8,7 +8,7 @@ use crate::store::{FailedConnect, Store};
 use crate::time::UtcSeconds;
 
 /// Prints the failed logins that the flags ask for.
-pub(super) fn print(flags: &FailuresFlags, config: &Config) -> Result<ExitStatus> {
+pub(super) fn print(flags: &SinceFlags, config: &Config) -> Result<ExitStatus> {
     let now = UtcSeconds::now();
     let since = flags
         .since

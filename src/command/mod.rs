@@ -3,6 +3,7 @@
 mod accounts;
 mod config;
 mod failures;
+mod quarantine;
 pub mod run;
 mod schema;
 mod version;
@@ -26,6 +27,9 @@ pub fn dispatch(invocation: &Invocation) -> Result<ExitStatus> {
         }
         Command::Failures(flags) => {
             until_pipe_closes(failures::print(flags, &load(settings)?.config))
+        }
+        Command::Quarantine(flags) => {
+            until_pipe_closes(quarantine::print(flags, &load(settings)?.config))
         }
         Command::Config => until_pipe_closes(config::print(&load(settings)?)),
         // These two must work where the configuration does not.
