@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::audit_log::session::Connections;
-use crate::audit_log::trust::Pending;
+use crate::audit_log::trust::{Aside, Pending};
 use crate::name::{Name, to_hex};
 use crate::time::UtcSeconds;
 
@@ -72,6 +72,8 @@ pub struct Checkpoint {
     pub files: Vec<FileMark>,
     /// Lines that are not judged yet.
     pub pending: Vec<Pending>,
+    /// Records that need another one to be believed.
+    pub aside: Vec<Aside>,
     /// What the server calls itself in the log.
     pub serverhost: Option<Name>,
     /// Time of the last record, to tell the two passes of a repeated hour apart.

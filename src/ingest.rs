@@ -9,16 +9,17 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use crate::audit_log::reader::{Lines, Packing};
+use crate::audit_log::record::Head;
 use crate::audit_log::session::{Gap, Malformed, Session};
 use crate::audit_log::source::{Log, LogFile, Opened};
 use crate::audit_log::timestamp::Clock;
-use crate::audit_log::trust::{Place, Trust};
+use crate::audit_log::trust::{PATIENCE, Place, Trust};
 use crate::checkpoint::{Checkpoint, DIGEST_BYTES, Digest, FileMark};
 use crate::error::{Error, Result};
 use crate::name::Name;
 use crate::store::{Commit, Store};
 use crate::tally::Tally;
-use crate::time::{Span, Zone};
+use crate::time::{Span, UtcSeconds, Zone};
 
 /// How often a pass begins anew before it gives up.
 const MAX_TRIES: usize = 100;
@@ -145,12 +146,22 @@ fn attempt(
         store,
         outcome,
     };
-    let mut trust = Trust::new(pass.known.serverhost.clone());
-    for pending in pass.known.pending.clone() {
-        let file = plan.number_of(&pending.file).unwrap_or_else(|| {
-            session.files.push(pending.file.clone());
+    let mut number_of = |path: &str| {
+        plan.number_of(path).unwrap_or_else(|| {
+            session.files.push(path.to_owned());
             session.files.len() - 1
-        });
+        })
+    };
+    let mut aside = pass.known.aside.clone();
+    for aside in &mut aside {
+        aside.number = number_of(&aside.file);
+    }
+    let pending: Vec<_> = (pass.known.pending.clone())
+        .into_iter()
+        .map(|pending| (number_of(&pending.file), pending))
+        .collect();
+    let mut trust = Trust::new(pass.known.serverhost.clone(), aside);
+    for (file, pending) in pending {
         let place = Place {
             file,
             offset: pending.offset,
@@ -211,7 +222,11 @@ fn attempt(
     }
 
     let quiet = plan.files.last().is_none_or(LogFile::is_quiet);
-    trust.finish(in_flight, quiet, &mut session);
+    let now = UtcSeconds::now();
+    let mut clock = session.clock.clone();
+    // What claims to be from the future is not recent: the clock or the zone is wrong.
+    let mut is_recent = |head: &Head| (now.0 - clock.peek(head.time).0).abs() <= PATIENCE;
+    trust.finish(in_flight, quiet, &mut is_recent, &mut session);
     pass.commit(&plan, &trust, &mut session)
 }
 
@@ -412,6 +427,7 @@ impl Pass<'_> {
             server: self.server(trust),
             files: self.marks(plan),
             pending: trust.pending(&session.files),
+            aside: trust.aside(&session.files),
             serverhost: trust.serverhost().cloned(),
             clock: session.clock.last(),
             connections: session.connections.clone(),

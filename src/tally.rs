@@ -10,6 +10,7 @@ use hashbrown::hash_map::EntryRef;
 use crate::name::Name;
 use crate::store::{
     AccountUse, Batch, Coverage, Doubtful, FailedConnect, MAX_FAILED_CONNECTS, ProxiedAccount,
+    Withdrawn,
 };
 use crate::time::UtcSeconds;
 
@@ -44,6 +45,7 @@ pub struct Tally {
     failed: Map<Attempts>,
     proxied: Map<Attempts>,
     doubtful: Vec<Doubtful>,
+    withdrawn: Vec<Withdrawn>,
     coverage: Vec<Coverage>,
     /// Number of doubtful records, those beyond the bound included.
     pub doubtful_count: u64,
@@ -112,6 +114,11 @@ impl Tally {
         }
     }
 
+    /// A record that was not believed in an earlier run has proved genuine.
+    pub fn withdraw(&mut self, withdrawn: Withdrawn) {
+        self.withdrawn.push(withdrawn);
+    }
+
     /// The log was read at this time. Behind a gap a new span of coverage begins.
     pub fn covered(&mut self, at: UtcSeconds, gap: Option<String>) {
         match self.coverage.last_mut() {
@@ -138,6 +145,7 @@ impl Tally {
             server: server.clone(),
             coverage: std::mem::take(&mut self.coverage),
             quarantine: std::mem::take(&mut self.doubtful),
+            withdrawn: std::mem::take(&mut self.withdrawn),
             ..Batch::default()
         };
         for doubtful in &mut batch.quarantine {

@@ -13,7 +13,7 @@ use super::record::{self, Operation, Port, Record};
 use super::timestamp::{Clock, Stamp};
 use super::trust::{Place, Sink, Verdict, Whole};
 use crate::name::Name;
-use crate::store::Doubtful;
+use crate::store::{Doubtful, Withdrawn};
 use crate::tally::Tally;
 use crate::time::UtcSeconds;
 
@@ -294,6 +294,15 @@ impl Sink for Session<'_> {
             Verdict::Explained => {}
             Verdict::Malformed => self.complain(text, place),
         }
+    }
+
+    fn withdraw(&mut self, text: &[u8], place: Place, record: &Record) {
+        self.tally.withdraw(Withdrawn {
+            name: Name::from(record.username.of(text)),
+            host: Name::from(record.host.of(text)),
+            connectionid: record.connectionid,
+            offset: place.offset,
+        });
     }
 }
 

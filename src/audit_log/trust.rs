@@ -42,8 +42,8 @@ const WINDOW: u64 = 2_048;
 pub const PATIENCE: i64 = 30;
 const MAX_WAIT: u64 = 262_144;
 
-/// How many questions of the costlier kind ([`Ask`]) may be open at once.
-const MAX_ASKS: usize = 64;
+/// How many records may be set aside at once; beyond, the oldest are given up.
+const MAX_ASIDE: usize = 256;
 
 /// Why a record is not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,6 +127,9 @@ pub trait Sink {
     /// Called once for each line, in the order of the log. `text` is the line without line end.
     /// `whole` is there for the last line of a record whose name holds line breaks.
     fn line(&mut self, text: &[u8], place: Place, verdict: Verdict<'_>, whole: Option<&Whole>);
+
+    /// A record that was passed on as `Doubtful` has proved genuine; it follows as `Believed`.
+    fn withdraw(&mut self, text: &[u8], place: Place, record: &Record);
 }
 
 /// What the last line of a record does not say: it began on an earlier one.
@@ -151,6 +154,27 @@ pub struct Pending {
     pub doubt: Option<(Why, Option<Name>)>,
 }
 
+/// A record that is believed as soon as another record beyond doubt tells of the same connection.
+/// It blocks nothing meanwhile. Kept in a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Aside {
+    /// Its file's path when it was read.
+    pub file: String,
+    /// Its first byte in the file (unpacked).
+    pub offset: u64,
+    /// The line.
+    pub text: Name,
+    /// Why it is not believed by itself, and who wrote it.
+    pub why: Why,
+    /// The address of the connection that wrote it, as far as known.
+    pub from: Option<Name>,
+    /// It was reported as doubtful, which is to be withdrawn should it prove genuine.
+    pub told: bool,
+    /// Number of the file in this run's list.
+    #[serde(skip)]
+    pub number: usize,
+}
+
 struct Held {
     place: Place,
     /// Place of the text in the arena, counted from the arena's first byte ever.
@@ -164,8 +188,8 @@ struct Held {
     doubt: Option<(Why, Option<Name>)>,
     /// The fragment in whose reach it stands.
     near: Option<u64>,
-    /// A question asks about it.
-    asked: bool,
+    /// Believed only if another record tells of the same connection.
+    asked: Option<(Why, Option<Name>)>,
     /// A part of a name whose whole is known.
     explained: bool,
     whole: Option<Whole>,
@@ -180,16 +204,6 @@ struct Refused {
     answered: bool,
 }
 
-/// Lines that are believed only if other records tell of the same connections.
-struct Ask {
-    /// The lines: from `first` up to, not including, `asker`.
-    first: u64,
-    asker: u64,
-    why: Why,
-    /// A later record of the same connection, for each of the lines.
-    others: Vec<Option<u64>>,
-}
-
 /// Judges the lines of one log, in their order. Memory is bounded by [`MAX_WAIT`] and a line.
 pub struct Trust {
     queue: VecDeque<Held>,
@@ -199,7 +213,7 @@ pub struct Trust {
     arena_from: u64,
     /// In order of their askers, and therefore of their first lines as well.
     refused: VecDeque<Refused>,
-    asks: VecDeque<Ask>,
+    aside: Vec<Aside>,
     /// How far the payload that begins in a fragment reached so far: (fragment, characters).
     forward: Option<(u64, usize)>,
     /// The line that would be repeated next behind a database name, and where.
@@ -211,16 +225,16 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// Begins with the lines that still waited when the last run ended, and the name that the
-    /// server called itself then.
-    pub fn new(serverhost: Option<Name>) -> Self {
+    /// Begins with what the last run left: the name that the server called itself, and the records
+    /// that were set aside. Lines that still waited come by [`Trust::resume`].
+    pub fn new(serverhost: Option<Name>, aside: Vec<Aside>) -> Self {
         Self {
             queue: VecDeque::new(),
             first: 0,
             arena: Vec::new(),
             arena_from: 0,
             refused: VecDeque::new(),
-            asks: VecDeque::new(),
+            aside,
             forward: None,
             repeated: None,
             serverhost,
@@ -260,7 +274,7 @@ impl Trust {
             }),
             doubt,
             near: None,
-            asked: false,
+            asked: None,
             explained: false,
             whole: None,
         };
@@ -298,13 +312,12 @@ impl Trust {
             Parsed::Torn(record) => {
                 self.judge_record(seq, &record, false);
                 // What a full disk leaves is honest if another record tells of the connection.
-                self.ask(seq, seq + 1, Why::Torn);
+                self.held_mut(seq).asked = Some((Why::Torn, None));
             }
         }
     }
 
     fn judge_record(&mut self, seq: u64, record: &Record, tail_only: bool) {
-        self.note_other_record(seq, record);
         let mut explained = false;
         match record.operation {
             Operation::FailedConnect => {
@@ -324,8 +337,11 @@ impl Trust {
             }
             Operation::ChangeUser if record.retcode != 0 => {
                 // The name that was tried is written once: nothing to compare with.
-                let first = self.reach_of(seq, record.username.end());
-                self.ask(first, seq, Why::ChangeOfUser);
+                self.ask(
+                    self.reach_of(seq, record.username.end()),
+                    seq,
+                    Why::ChangeOfUser,
+                );
             }
             Operation::Connect if record.two_operations => {
                 self.doubt(seq, Why::TwoOperations, None);
@@ -421,20 +437,18 @@ impl Trust {
         let opened = *self.held(opener).parsed.record().unwrap_or(record);
         self.settle(opener);
         // The name must be the same; a damaged one may be repaired, a changed one may be new.
-        let (name, opened_name) = (
-            record.username.of(self.text(seq)),
-            opened.username.of(self.text(opener)),
-        );
-        let same = record.host.of(self.text(seq)) == opened.host.of(self.text(opener))
-            && (name == opened_name || record::repairs(name, opened_name));
+        let same = is_same_connection((record, self.text(seq)), (&opened, self.text(opener)));
         if same {
             return explained;
         }
         if record.two_operations {
             self.doubt(seq, Why::TwoOperations, None);
         } else {
-            let first = self.reach_of(seq, record.username.end());
-            self.ask(first, seq, Why::OtherName);
+            self.ask(
+                self.reach_of(seq, record.username.end()),
+                seq,
+                Why::OtherName,
+            );
             if !changed {
                 self.doubt(seq, Why::OtherName, None);
             }
@@ -608,22 +622,26 @@ impl Trust {
 
     // --- Questions about the lines in the queue.
 
+    /// What stands in lines `first` up to `asker` may be the asker's name: it needs another record.
     fn ask(&mut self, first: u64, asker: u64, why: Why) {
-        if first == asker {
-            return;
-        }
+        let from = self
+            .held(asker)
+            .parsed
+            .record()
+            .map(|record| Name::from(record.host.of(self.text(asker))));
         for at in first..asker {
-            self.held_mut(at).asked = true;
+            // A login must be followed by another record; the end of one may rest on its beginning.
+            let is_end = self
+                .held(at)
+                .parsed
+                .record()
+                .is_some_and(|record| record.operation == Operation::Disconnect);
+            let known =
+                is_end && (self.first..first).any(|before| self.is_same_beyond_doubt(before, at));
+            if !known && self.held(at).asked.is_none() {
+                self.held_mut(at).asked = Some((why, from.clone()));
+            }
         }
-        if self.asks.len() >= MAX_ASKS {
-            self.answer_oldest_ask();
-        }
-        self.asks.push_back(Ask {
-            first,
-            asker,
-            why,
-            others: vec![None; (asker - first) as usize],
-        });
     }
 
     /// The refused login in line `seq` needs no further answer.
@@ -639,123 +657,38 @@ impl Trust {
         }
     }
 
-    /// Remembers a record that tells of a connection that somebody asked about.
-    fn note_other_record(&mut self, seq: u64, record: &Record) {
-        if self.asks.is_empty() || record.head.is_none() || record.two_operations {
-            return;
-        }
-        let mut asks = std::mem::take(&mut self.asks);
-        for ask in &mut asks {
-            for (at, other) in (ask.first..).zip(ask.others.iter_mut()) {
-                if other.is_none() && at != seq && self.same_connection(at, seq) {
-                    *other = Some(seq);
-                }
-            }
-        }
-        self.asks = asks;
-    }
-
-    fn same_connection(&self, one: u64, other: u64) -> bool {
-        let (Some(a), Some(b)) = (
-            self.held(one).parsed.record(),
-            self.held(other).parsed.record(),
-        ) else {
-            return false;
-        };
-        a.connectionid == b.connectionid
-            && a.host.of(self.text(one)) == b.host.of(self.text(other))
-            && a.username.of(self.text(one)) == b.username.of(self.text(other))
-    }
-
-    fn beyond_doubt(&self, seq: u64) -> bool {
-        let held = self.held(seq);
+    fn is_same_beyond_doubt(&self, one: u64, other: u64) -> bool {
+        let held = self.held(one);
         held.doubt.is_none()
             && held.near.is_none()
-            && !held.asked
-            && matches!(held.parsed, Parsed::Record(_))
+            && held.asked.is_none()
+            && match (held.parsed, self.held(other).parsed.record()) {
+                (Parsed::Record(a), Some(b)) => {
+                    is_same_connection((&a, self.text(one)), (b, self.text(other)))
+                }
+                _ => false,
+            }
     }
 
-    /// Whether a record beyond suspicion, outside of the lines that are asked about, tells of the
-    /// connection of line `at`. A login must be followed by one; the rest may also follow one.
-    fn corroborated(&self, at: u64, first: u64, asker: u64) -> bool {
-        let login = self
-            .held(at)
-            .parsed
-            .record()
-            .is_some_and(|r| r.operation == Operation::Connect);
-        let from = if login { asker } else { self.first };
-        (from..self.end()).any(|other| {
-            !(first..asker).contains(&other)
-                && self.beyond_doubt(other)
-                && self.same_connection(other, at)
-        })
-    }
-
-    /// Ends questions that are answered, and those whose time is over by the line read last.
+    /// Goes on without the DISCONNECT of refused logins that are overdue by the line read last.
     fn expire(&mut self, seq: u64) {
         let now = head_of(&self.held(seq).parsed).map(|head| head.time.seconds());
         while let Some(refused) = self.refused.front() {
-            if !refused.answered && !self.is_late(refused.first, refused.asker, seq, now) {
+            let asked = head_of(&self.held(refused.asker).parsed).map(|head| head.time.seconds());
+            let late = matches!((now, asked), (Some(now), Some(asked)) if now - asked > PATIENCE);
+            let waited = self.held(seq).start - self.held(refused.first).start;
+            if !refused.answered && !late && waited <= MAX_WAIT {
                 break;
             }
-            self.answer_oldest_refused();
-        }
-        while let Some(ask) = self.asks.front() {
-            if !self.is_late(ask.first, ask.asker, seq, now) && !self.is_answered(ask, WINDOW) {
-                break;
-            }
-            self.answer_oldest_ask();
+            self.give_up_oldest_refused();
         }
     }
 
-    fn is_late(&self, first: u64, asker: u64, seq: u64, now: Option<i64>) -> bool {
-        let asked = head_of(&self.held(asker.min(seq)).parsed).map(|head| head.time.seconds());
-        let late = matches!((now, asked), (Some(now), Some(asked)) if now - asked > PATIENCE);
-        late || self.held(seq).start - self.held(first).start > MAX_WAIT
-    }
-
-    /// Whether each login that is asked about has another record, and this one so many bytes
-    /// behind it that nothing can put it in doubt any more.
-    fn is_answered(&self, ask: &Ask, behind: u64) -> bool {
-        let end = self.arena_from + self.arena.len() as u64;
-        (ask.first..).zip(&ask.others).all(|(at, other)| {
-            let login = self
-                .held(at)
-                .parsed
-                .record()
-                .is_some_and(|r| r.operation == Operation::Connect);
-            !login
-                || other.is_some_and(|other| {
-                    end - self.held(other).start >= behind && self.beyond_doubt(other)
-                })
-        })
-    }
-
-    fn answer_oldest_refused(&mut self) {
-        let Some(refused) = self.refused.pop_front() else {
-            return;
-        };
-        if !refused.answered {
-            self.doubt_uncorroborated(refused.first, refused.asker, Why::Unended);
-        }
-    }
-
-    fn answer_oldest_ask(&mut self) {
-        let Some(ask) = self.asks.pop_front() else {
-            return;
-        };
-        self.doubt_uncorroborated(ask.first, ask.asker, ask.why);
-    }
-
-    fn doubt_uncorroborated(&mut self, first: u64, asker: u64, why: Why) {
-        let from = (asker < self.end())
-            .then(|| self.held(asker).parsed.record())
-            .flatten()
-            .map(|record| Name::from(record.host.of(self.text(asker))));
-        for at in first..asker {
-            if !self.corroborated(at, first, asker) {
-                self.doubt(at, why, from.clone());
-            }
+    fn give_up_oldest_refused(&mut self) {
+        if let Some(refused) = self.refused.pop_front()
+            && !refused.answered
+        {
+            self.ask(refused.first, refused.asker, Why::Unended);
         }
     }
 
@@ -782,40 +715,65 @@ impl Trust {
         }
     }
 
-    /// The first line that an open question, or an unknown server name, keeps here.
+    /// The first line that a refused login without end, or an unknown server name, keeps here.
     fn blocked_from(&self) -> u64 {
         let refused = self
             .refused
             .front()
             .map_or(u64::MAX, |refused| refused.first);
-        let asked = self.asks.front().map_or(u64::MAX, |ask| ask.first);
-        refused.min(asked).min(self.foreign.unwrap_or(u64::MAX))
+        refused.min(self.foreign.unwrap_or(u64::MAX))
     }
 
     fn pass_front(&mut self, sink: &mut dyn Sink) {
         let Some(front) = self.queue.pop_front() else {
             return;
         };
-        let from = (front.start - self.arena_from) as usize;
-        let text = &self.arena[from..from + front.len as usize];
-        let verdict = match (front.parsed.record(), &front.doubt) {
-            (None, _) if front.explained => Verdict::Explained,
-            (None, _) => Verdict::Malformed,
-            (Some(record), Some((why, from))) => Verdict::Doubtful(record, *why, from.as_ref()),
-            (Some(record), None) if front.near.is_some() => {
-                Verdict::Doubtful(record, Why::Fragment, None)
-            }
-            (Some(record), None) => Verdict::Believed(record),
-        };
-        sink.line(text, front.place, verdict, front.whole.as_ref());
         self.first += 1;
-        let consumed = from + front.len as usize;
+        let from = (front.start - self.arena_from) as usize;
+        let to = from + front.len as usize;
+        let text = &self.arena[from..to];
+        let whole = front.whole.as_ref();
+        match (front.parsed.record(), &front.doubt, &front.asked) {
+            (None, ..) if front.explained => {
+                sink.line(text, front.place, Verdict::Explained, whole)
+            }
+            (None, ..) => sink.line(text, front.place, Verdict::Malformed, whole),
+            (Some(record), Some((why, from)), _) => {
+                sink.line(
+                    text,
+                    front.place,
+                    Verdict::Doubtful(record, *why, from.as_ref()),
+                    whole,
+                );
+            }
+            (Some(record), None, _) if front.near.is_some() => {
+                sink.line(
+                    text,
+                    front.place,
+                    Verdict::Doubtful(record, Why::Fragment, None),
+                    whole,
+                );
+            }
+            (Some(record), None, Some((why, from))) => {
+                set_aside(
+                    &mut self.aside,
+                    text,
+                    front.place,
+                    (record, *why, from),
+                    sink,
+                );
+            }
+            (Some(record), None, None) => {
+                believe_aside(&mut self.aside, (record, text), sink);
+                sink.line(text, front.place, Verdict::Believed(record), whole);
+            }
+        }
         if self.queue.is_empty() {
             self.arena_from += self.arena.len() as u64;
             self.arena.clear();
-        } else if consumed > 65_536 {
-            self.arena.drain(..consumed);
-            self.arena_from += consumed as u64;
+        } else if to > 65_536 {
+            self.arena.drain(..to);
+            self.arena_from += to as u64;
         }
     }
 
@@ -838,24 +796,40 @@ impl Trust {
             .collect()
     }
 
+    /// The records that are set aside, to be carried in a checkpoint. `files` as above.
+    pub fn aside(&self, files: &[String]) -> Vec<Aside> {
+        let file = |aside: &Aside| match aside.file.as_str() {
+            "" => files.get(aside.number).cloned().unwrap_or_default(),
+            known => known.to_owned(),
+        };
+        self.aside
+            .iter()
+            .map(|aside| Aside {
+                file: file(aside),
+                ..aside.clone()
+            })
+            .collect()
+    }
+
     /// Passes on all that need not wait for the next run; the rest is [`Trust::pending`].
     ///
     /// `in_flight`: the end of what was read may lie inside a record that is being written.
     /// `quiet`: nothing was written for longer than [`PATIENCE`], so what is missing is not coming.
-    pub fn finish(&mut self, in_flight: bool, quiet: bool, sink: &mut dyn Sink) {
+    /// `is_recent`: whether a record is so young that others of its connection may be to come; those
+    /// that were set aside and are older are reported as doubtful.
+    pub fn finish(
+        &mut self,
+        in_flight: bool,
+        quiet: bool,
+        is_recent: &mut dyn FnMut(&Head) -> bool,
+        sink: &mut dyn Sink,
+    ) {
         while self
             .refused
             .front()
             .is_some_and(|refused| refused.answered || quiet)
         {
-            self.answer_oldest_refused();
-        }
-        while self
-            .asks
-            .front()
-            .is_some_and(|ask| quiet || !in_flight && self.is_answered(ask, 0))
-        {
-            self.answer_oldest_ask();
+            self.give_up_oldest_refused();
         }
         let mut keep = self.blocked_from().min(self.end());
         if in_flight && !quiet && self.first < self.end() {
@@ -864,6 +838,12 @@ impl Trust {
         }
         while self.first < keep {
             self.pass_front(sink);
+        }
+        for aside in &mut self.aside {
+            let parsed = record::parse(&aside.text.0);
+            if !aside.told && !head_of(&parsed).is_some_and(|head| is_recent(&head)) {
+                aside.tell(sink);
+            }
         }
     }
 
@@ -884,6 +864,100 @@ impl Trust {
         let from = (held.start - self.arena_from) as usize;
         &self.arena[from..from + held.len as usize]
     }
+}
+
+impl Aside {
+    fn place(&self) -> Place {
+        Place {
+            file: self.number,
+            offset: self.offset,
+        }
+    }
+
+    fn tell(&mut self, sink: &mut dyn Sink) {
+        if let Some(record) = record::parse(&self.text.0).record() {
+            let verdict = Verdict::Doubtful(record, self.why, self.from.as_ref());
+            sink.line(&self.text.0, self.place(), verdict, None);
+        }
+        self.told = true;
+    }
+}
+
+fn set_aside(
+    aside: &mut Vec<Aside>,
+    text: &[u8],
+    place: Place,
+    (record, why, from): (&Record, Why, &Option<Name>),
+    sink: &mut dyn Sink,
+) {
+    let logs_in = matches!(
+        record.operation,
+        Operation::Connect | Operation::FailedConnect | Operation::ProxyConnect
+    );
+    if !logs_in {
+        sink.line(
+            text,
+            place,
+            Verdict::Doubtful(record, why, from.as_ref()),
+            None,
+        );
+        return;
+    }
+    if aside.len() >= MAX_ASIDE {
+        let mut oldest = aside.remove(0);
+        if !oldest.told {
+            oldest.tell(sink);
+        }
+    }
+    aside.push(Aside {
+        file: String::new(),
+        offset: place.offset,
+        text: Name::from(text),
+        why,
+        from: from.clone(),
+        told: false,
+        number: place.file,
+    });
+}
+
+/// A record beyond doubt proves those that were set aside genuine, or, if it opens the same
+/// connection id for another account, leaves them in doubt for good.
+fn believe_aside(aside: &mut Vec<Aside>, (record, text): (&Record, &[u8]), sink: &mut dyn Sink) {
+    if aside.is_empty() {
+        return;
+    }
+    let opens = matches!(
+        record.operation,
+        Operation::Connect | Operation::FailedConnect
+    );
+    aside.retain_mut(|entry| {
+        let parsed = record::parse(&entry.text.0);
+        let Some(other) = parsed.record() else {
+            return false;
+        };
+        if other.connectionid != record.connectionid {
+            return true;
+        }
+        if is_same_connection((record, text), (other, &entry.text.0)) {
+            if entry.told {
+                sink.withdraw(&entry.text.0, entry.place(), other);
+            }
+            sink.line(&entry.text.0, entry.place(), Verdict::Believed(other), None);
+            return false;
+        }
+        if opens && !entry.told {
+            entry.tell(sink);
+        }
+        !opens
+    });
+}
+
+/// Whether both records tell of one connection of one user; a damaged name may be repaired.
+fn is_same_connection((a, a_text): (&Record, &[u8]), (b, b_text): (&Record, &[u8])) -> bool {
+    let (a_name, b_name) = (a.username.of(a_text), b.username.of(b_text));
+    a.connectionid == b.connectionid
+        && a.host.of(a_text) == b.host.of(b_text)
+        && (a_name == b_name || record::repairs(a_name, b_name))
 }
 
 fn head_of(parsed: &Parsed) -> Option<Head> {

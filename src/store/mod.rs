@@ -84,6 +84,19 @@ pub struct Doubtful {
     pub offset: u64,
 }
 
+/// Names a row of `quarantine` whose record has proved genuine after all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Withdrawn {
+    /// The user name in the record.
+    pub name: Name,
+    /// The client host in the record.
+    pub host: Name,
+    /// The record's connection id.
+    pub connectionid: u64,
+    /// The byte of its file at which its line begins.
+    pub offset: u64,
+}
+
 /// A time span in which the log was read without a gap: a row of `coverage`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Coverage {
@@ -112,6 +125,8 @@ pub struct Batch {
     pub failed: Vec<FailedConnect>,
     /// Logins that were not believed.
     pub quarantine: Vec<Doubtful>,
+    /// Rows of the quarantine to be taken out again; applied before `quarantine`.
+    pub withdrawn: Vec<Withdrawn>,
     /// Spans that the log covers. The first may continue the last span of the store (same source,
     /// `gap` none): then it is lengthened.
     pub coverage: Vec<Coverage>,

@@ -643,6 +643,19 @@ fn write_failed(tx: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<()> {
 }
 
 fn write_quarantine(tx: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<()> {
+    for row in &batch.withdrawn {
+        tx.prepare_cached(
+            "DELETE FROM quarantine
+             WHERE server = ?1 AND name = ?2 AND host = ?3 AND connectionid = ?4 AND offset = ?5",
+        )?
+        .execute(params![
+            batch.server,
+            row.name,
+            row.host,
+            row.connectionid as i64,
+            row.offset as i64
+        ])?;
+    }
     if batch.quarantine.is_empty() {
         return Ok(());
     }
