@@ -629,15 +629,23 @@ impl Trust {
             .parsed
             .record()
             .map(|record| Name::from(record.host.of(self.text(asker))));
+        let id = self
+            .held(asker)
+            .parsed
+            .record()
+            .map(|record| record.connectionid);
         for at in first..asker {
-            // A login must be followed by another record; the end of one may rest on its beginning.
-            let is_end = self
-                .held(at)
-                .parsed
-                .record()
-                .is_some_and(|record| record.operation == Operation::Disconnect);
-            let known =
-                is_end && (self.first..first).any(|before| self.is_same_beyond_doubt(before, at));
+            let known = match self.held(at).parsed.record() {
+                // The end of a session may rest on its beginning; a login needs a later record.
+                Some(record) if record.operation == Operation::Disconnect => {
+                    (self.first..first).any(|before| self.is_begun_by(before, at))
+                }
+                // A change of user names nobody; it is what lets the asker have another name.
+                Some(record) => {
+                    record.operation == Operation::ChangeUser && id == Some(record.connectionid)
+                }
+                None => false,
+            };
             if !known && self.held(at).asked.is_none() {
                 self.held_mut(at).asked = Some((why, from.clone()));
             }
@@ -657,14 +665,17 @@ impl Trust {
         }
     }
 
-    fn is_same_beyond_doubt(&self, one: u64, other: u64) -> bool {
-        let held = self.held(one);
+    /// Whether line `before`, beyond doubt itself, tells of the connection whose end is line `end`.
+    fn is_begun_by(&self, before: u64, end: u64) -> bool {
+        let held = self.held(before);
         held.doubt.is_none()
             && held.near.is_none()
             && held.asked.is_none()
-            && match (held.parsed, self.held(other).parsed.record()) {
+            && match (held.parsed, self.held(end).parsed.record()) {
                 (Parsed::Record(a), Some(b)) => {
-                    is_same_connection((&a, self.text(one)), (b, self.text(other)))
+                    let changed = a.operation == Operation::ChangeUser && a.retcode == 0;
+                    a.connectionid == b.connectionid && changed
+                        || is_same_connection((&a, self.text(before)), (b, self.text(end)))
                 }
                 _ => false,
             }
