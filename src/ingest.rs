@@ -6,17 +6,19 @@
 //! anew from what the store holds.
 
 use std::collections::HashMap;
+use std::io::Read;
 use std::path::Path;
 
 use crate::audit_log::reader::{Lines, Packing};
 use crate::audit_log::record::Head;
-use crate::audit_log::session::{Gap, Malformed, Session};
+use crate::audit_log::session::{Connections, Gap, Malformed, Session};
 use crate::audit_log::source::{Log, LogFile, Opened};
+use crate::audit_log::syslog::{Framing, Unframer};
 use crate::audit_log::timestamp::Clock;
 use crate::audit_log::trust::{PATIENCE, Place, Trust};
 use crate::checkpoint::{Checkpoint, DIGEST_BYTES, Digest, FileMark};
 use crate::error::{Error, Result};
-use crate::name::Name;
+use crate::name::{Name, escape};
 use crate::store::{Commit, Store};
 use crate::tally::Tally;
 use crate::time::{Span, UtcSeconds, Zone};
@@ -52,6 +54,20 @@ pub struct Outcome {
     pub records: u64,
     /// What could not be read; the rest was.
     pub errors: Vec<Error>,
+}
+
+impl Outcome {
+    /// Takes over what a session has to tell, once its figures are in the store: an attempt that
+    /// begins anew would tell it again.
+    fn absorb(&mut self, session: &mut Session<'_>) {
+        self.gaps.append(&mut session.gaps);
+        self.records += std::mem::take(&mut session.records);
+        self.doubtful += std::mem::take(&mut session.tally.doubtful_count);
+        let malformed = std::mem::take(&mut session.malformed);
+        self.malformed.count += malformed.count;
+        self.malformed.first.extend(malformed.first);
+        self.malformed.first.truncate(3);
+    }
 }
 
 /// Why an attempt ended without an answer.
@@ -174,6 +190,9 @@ fn attempt(
     let mut in_flight = false;
     for at in 0..plan.files.len() {
         let Some(from) = plan.start[at] else { continue };
+        let framing = plan.files[at].framing()?.unwrap_or(Framing::None);
+        let mut unframer = (framing == Framing::Syslog)
+            .then(|| Unframer::new(plan.files[at].written(), pass.known.clock.map(|at| at.0)));
         let opened = open_lines(&plan.files[at], from, plan.marks[at].as_ref());
         let mut lines = match opened {
             Ok(Some(lines)) => lines,
@@ -202,7 +221,14 @@ fn attempt(
             if plan.skip[at] {
                 continue;
             }
-            trust.push(line.text, place, &mut session);
+            match &mut unframer {
+                None => trust.push(line.text, place, &mut session),
+                Some(unframer) => {
+                    if let Some(text) = unframer.unframe(line.text) {
+                        trust.push(&text, place, &mut session);
+                    }
+                }
+            }
             if place.offset - reported > (1 << 20) {
                 done += place.offset - reported;
                 reported = place.offset;
@@ -210,7 +236,7 @@ fn attempt(
             }
             if session.tally.is_full() {
                 plan.advance(at, &lines, false)?;
-                pass.commit(&plan, &trust, &mut session)?;
+                pass.commit(plan.marks_of(&pass), &trust, &mut session)?;
             }
         }
         if lines.offset() > from {
@@ -227,7 +253,113 @@ fn attempt(
     // What claims to be from the future is not recent: the clock or the zone is wrong.
     let mut is_recent = |head: &Head| (now.0 - clock.peek(head.time).0).abs() <= PATIENCE;
     trust.finish(in_flight, quiet, &mut is_recent, &mut session);
-    pass.commit(&plan, &trust, &mut session)
+    pass.commit(plan.marks_of(&pass), &trust, &mut session)
+}
+
+/// Reads a stream to its end into `store`. There is no place to go on from next time: what is
+/// passed twice counts twice.
+///
+/// # Errors
+/// If the stream can't be read or is no audit log, or the store can't be written. What was committed
+/// before stays.
+pub fn ingest_stream(
+    input: Box<dyn Read>,
+    settings: &Settings,
+    store: &mut dyn Store,
+) -> Result<Outcome> {
+    const NAME: &str = "standard input";
+    let failed = |error| Error::file(Path::new(NAME), error);
+    let mut outcome = Outcome::default();
+    let mut tally = Tally::default();
+    let mut session = Session {
+        clock: Clock::new(settings.zone, None),
+        connections: Connections::default(),
+        tally: &mut tally,
+        files: vec![NAME.into()],
+        malformed: Malformed::default(),
+        gaps: Vec::new(),
+        records: 0,
+    };
+    let mut trust = Trust::new(None, Vec::new());
+    let mut lines = Lines::new(input, 0, false);
+    let mut unframer = Unframer::new(UtcSeconds::now().0, None);
+    let mut framing = None;
+    let mut first: Option<Vec<u8>> = None;
+    while let Some(line) = lines.next_line().map_err(failed)? {
+        let place = Place {
+            file: 0,
+            offset: line.offset,
+        };
+        framing = framing.or_else(|| Framing::of(std::iter::once(line.text)));
+        match framing {
+            None => {
+                first.get_or_insert_with(|| line.text[..line.text.len().min(120)].to_vec());
+            }
+            Some(Framing::None) => trust.push(line.text, place, &mut session),
+            Some(Framing::Syslog) => {
+                if let Some(text) = unframer.unframe(line.text) {
+                    trust.push(&text, place, &mut session);
+                }
+            }
+        }
+        if session.tally.is_full() {
+            commit_stream(&trust, &mut session, settings, store, &mut outcome)?;
+        }
+    }
+    if let (None, Some(first)) = (framing, first) {
+        return Err(Error::Content {
+            path: NAME.into(),
+            message: format!(
+                "is not understood as an audit log; it begins with: {}",
+                escape(&first)
+            ),
+        });
+    }
+    if lines.is_unfinished() {
+        session.malformed.count += 1;
+        session.malformed.first.push((
+            NAME.into(),
+            lines.offset(),
+            b"(an unfinished line)".to_vec(),
+        ));
+    }
+    trust.finish(false, true, &mut |_| false, &mut session);
+    commit_stream(&trust, &mut session, settings, store, &mut outcome)?;
+    Ok(outcome)
+}
+
+/// Commits figures of a stream. The checkpoint holds no place, only that something was written.
+fn commit_stream(
+    trust: &Trust,
+    session: &mut Session<'_>,
+    settings: &Settings,
+    store: &mut dyn Store,
+    outcome: &mut Outcome,
+) -> Result<()> {
+    let named = settings.server_name.as_deref().map(Name::from);
+    let server = named
+        .or_else(|| trust.serverhost().cloned())
+        .unwrap_or_default();
+    let batch = session.tally.take(&server);
+    let next = Checkpoint {
+        server,
+        ..Checkpoint::default()
+    };
+    for _ in 0..MAX_TRIES {
+        let known = store
+            .checkpoints()?
+            .into_iter()
+            .find(|(source, _)| source == "-");
+        let base = known.map(|(_, checkpoint)| checkpoint);
+        if store.commit("-", base.as_ref(), &next, &batch)? == Commit::Done {
+            outcome.absorb(session);
+            return Ok(());
+        }
+    }
+    Err(Error::Store {
+        store: store.describe(),
+        message: "other runs kept coming first".into(),
+    })
 }
 
 /// The checkpoint of another path whose files are found here: the log was moved, or is called by
@@ -280,9 +412,9 @@ impl Plan {
                 .filter(|(_, mark)| mark.head.begins(&file.head));
             let best = candidates.max_by_key(|(_, mark)| mark.offset);
             let Some((number, mark)) = best else {
-                match file.is_audit_log() {
-                    Ok(true) => plan.add(file, None, Some(0), false),
-                    Ok(false) => errors.push(file.not_understood()),
+                match file.framing() {
+                    Ok(Some(_)) => plan.add(file, None, Some(0), false),
+                    Ok(None) => errors.push(file.not_understood()),
                     Err(error) => errors.push(error),
                 }
                 continue;
@@ -348,6 +480,18 @@ impl Plan {
             .zip(&self.start)
             .filter_map(|(file, start)| start.map(|start| file.size.saturating_sub(start)))
             .sum()
+    }
+
+    /// Marks of the files that are there; if some can't be opened now, theirs are kept as well.
+    fn marks_of(&self, pass: &Pass<'_>) -> Vec<FileMark> {
+        let mut marks = Vec::new();
+        if !pass.outcome.errors.is_empty() {
+            let known = pass.known.files.iter().enumerate();
+            let gone = known.filter(|(number, _)| !self.found.contains(number));
+            marks.extend(gone.map(|(_, mark)| mark.clone()));
+        }
+        marks.extend(self.marks.iter().flatten().cloned());
+        marks
     }
 
     /// Notes how far file number `at` has been read.
@@ -418,14 +562,14 @@ struct Pass<'a> {
 impl Pass<'_> {
     fn commit(
         &mut self,
-        plan: &Plan,
+        files: Vec<FileMark>,
         trust: &Trust,
         session: &mut Session<'_>,
     ) -> Result<(), Setback> {
         let next = Checkpoint {
             generation: 0,
             server: self.server(trust),
-            files: self.marks(plan),
+            files,
             pending: trust.pending(&session.files),
             aside: trust.aside(&session.files),
             serverhost: trust.serverhost().cloned(),
@@ -438,7 +582,7 @@ impl Pass<'_> {
                 ..own.clone()
             } == next
         });
-        if !same && !next.files.is_empty() {
+        if !same && (self.own.is_some() || !next.files.is_empty()) {
             let batch = session.tally.take(&next.server);
             match self
                 .store
@@ -451,15 +595,7 @@ impl Pass<'_> {
                 }
             }
         }
-        // Only what is in the store is told: an attempt that begins anew would tell it again.
-        let outcome = &mut *self.outcome;
-        outcome.gaps.append(&mut session.gaps);
-        outcome.records += std::mem::take(&mut session.records);
-        outcome.doubtful += std::mem::take(&mut session.tally.doubtful_count);
-        let malformed = std::mem::take(&mut session.malformed);
-        outcome.malformed.count += malformed.count;
-        outcome.malformed.first.extend(malformed.first);
-        outcome.malformed.first.truncate(3);
+        self.outcome.absorb(session);
         Ok(())
     }
 
@@ -475,17 +611,6 @@ impl Pass<'_> {
                 .or_else(|| trust.serverhost().cloned())
                 .unwrap_or_default(),
         }
-    }
-
-    /// Marks of the files that are there; if some can't be opened now, theirs are kept as well.
-    fn marks(&self, plan: &Plan) -> Vec<FileMark> {
-        let mut marks = Vec::new();
-        if !self.outcome.errors.is_empty() {
-            let gone = (0..self.known.files.len()).filter(|number| !plan.found.contains(number));
-            marks.extend(gone.map(|number| self.known.files[number].clone()));
-        }
-        marks.extend(plan.marks.iter().flatten().cloned());
-        marks
     }
 }
 

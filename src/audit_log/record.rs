@@ -231,6 +231,10 @@ pub fn parse(line: &[u8]) -> Parsed {
 fn second_head(line: &[u8], record: &Record) -> Option<Head> {
     let name = record.username.of(line);
     memchr(b',', name)?;
+    // Only a record out of syslog holds its line breaks; the daemon tears none.
+    if memchr(b'\n', name).is_some() {
+        return None;
+    }
     let base = record.username.start();
     // The stamp may begin anywhere: the torn record ends in the middle of a field.
     for colon in memchr::memchr_iter(b':', name) {

@@ -13,7 +13,8 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::reader::{self, Packing};
-use super::record::{self, Head, Parsed};
+use super::record::Head;
+use super::syslog::Framing;
 use super::timestamp::Stamp;
 use super::trust;
 use crate::checkpoint::DIGEST_BYTES;
@@ -134,7 +135,7 @@ fn find_in_folder(folder: &Path) -> Result<Vec<Log>> {
         members.sort();
         let mut refused = None;
         let is_log = members.iter().any(|path| match LogFile::open(path) {
-            Ok(file) => file.is_some_and(|file| file.is_audit_log().unwrap_or(false)),
+            Ok(file) => matches!(file.map(|file| file.framing()), Some(Ok(Some(_)))),
             Err(error) => {
                 refused = Some(error);
                 false
@@ -435,11 +436,14 @@ impl LogFile {
         }
     }
 
-    /// Whether some line near the beginning is a record.
-    pub fn is_audit_log(&self) -> Result<bool> {
-        let is_record = |line: &[u8]| matches!(record::parse(line), Parsed::Record(_));
-        if self.head.split(|byte| *byte == b'\n').any(is_record) {
-            return Ok(true);
+    /// In which framing the lines near the beginning are audit records; none if none is one.
+    ///
+    /// # Errors
+    /// If the file can't be read or unpacked.
+    pub fn framing(&self) -> Result<Option<Framing>> {
+        let lines = |bytes: &[u8]| Framing::of(bytes.split(|byte| *byte == b'\n'));
+        if let Some(framing) = lines(&self.head) {
+            return Ok(Some(framing));
         }
         let begin = self
             .begin(SNIFF)
@@ -447,9 +451,15 @@ impl LogFile {
         let complete = reader::complete_lines(&begin);
         if complete.is_empty() {
             // One long line: its beginning must do.
-            return Ok(begin.len() == SNIFF && Head::of(&begin).is_some());
+            let is_long = begin.len() == SNIFF && Head::of(&begin).is_some();
+            return Ok(is_long.then_some(Framing::None));
         }
-        Ok(complete.split(|byte| *byte == b'\n').any(is_record))
+        Ok(lines(complete))
+    }
+
+    /// When the file was written last, in UTC seconds.
+    pub fn written(&self) -> i64 {
+        self.file.metadata().map_or(0, |meta| meta.mtime())
     }
 
     /// An error that shows how the file begins.

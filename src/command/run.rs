@@ -1,6 +1,6 @@
 //! `conntracker run`: what is new in the audit log, into every store.
 
-use std::io::{IsTerminal, stderr};
+use std::io::{IsTerminal, stderr, stdin};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -8,8 +8,8 @@ use log::{debug, error, info, warn};
 
 use crate::audit_log::source;
 use crate::config::{Config, StoreKind};
-use crate::error::{ExitStatus, Result};
-use crate::ingest::{Outcome, Settings, ingest};
+use crate::error::{Error, ExitStatus, Result};
+use crate::ingest::{Outcome, Settings, ingest, ingest_stream};
 use crate::name::escape;
 use crate::store::{Sqlite, Store};
 use crate::time::{Span, UtcSeconds};
@@ -26,7 +26,18 @@ pub fn run(config: &Config) -> Result<ExitStatus> {
         server_name: config.server_name.clone(),
     };
     let mut status = ExitStatus::Fine;
-    let (logs, errors) = source::find(&config.audit_log);
+    let (streams, paths): (Vec<_>, Vec<_>) = config
+        .audit_log
+        .iter()
+        .cloned()
+        .partition(|path| path.as_os_str() == "-");
+    let (logs, errors) = source::find(&paths);
+    if !streams.is_empty() && config.stores.len() > 1 {
+        // A stream can be read once.
+        return Err(Error::Config(
+            "audit_log '-' (standard input) goes into one store only; name it with --store".into(),
+        ));
+    }
     for error in errors {
         error!("{error}");
         status = ExitStatus::Failed;
@@ -43,6 +54,10 @@ pub fn run(config: &Config) -> Result<ExitStatus> {
                 continue;
             }
         };
+        if !streams.is_empty() {
+            let result = ingest_stream(Box::new(stdin()), &settings, &mut store);
+            status = status.max(conclude("standard input", result, config));
+        }
         for log in &logs {
             let began = Instant::now();
             let mut bar = Bar::new();
@@ -51,24 +66,21 @@ pub fn run(config: &Config) -> Result<ExitStatus> {
             });
             bar.clear();
             let path = escape(log.path().as_os_str().as_encoded_bytes());
-            match result {
-                Ok(outcome) => {
-                    debug!(
-                        "{path}: {} records in {:?} to {}",
-                        outcome.records,
-                        began.elapsed(),
-                        store.describe()
-                    );
-                    status = status.max(tell(&path, &outcome, config));
-                }
-                Err(error) => {
-                    error!("{error}");
-                    status = ExitStatus::Failed;
-                }
-            }
+            debug!("{path}: {:?} to {}", began.elapsed(), store.describe());
+            status = status.max(conclude(&path, result, config));
         }
     }
     Ok(status)
+}
+
+fn conclude(path: &str, result: Result<Outcome>, config: &Config) -> ExitStatus {
+    match result {
+        Ok(outcome) => tell(path, &outcome, config),
+        Err(error) => {
+            error!("{error}");
+            ExitStatus::Failed
+        }
+    }
 }
 
 fn tell(path: &str, outcome: &Outcome, config: &Config) -> ExitStatus {
