@@ -269,27 +269,11 @@ impl Sink for Session<'_> {
                 }
             }
             Verdict::Doubtful(record, why, from) => {
-                let kept = matches!(
-                    record.operation,
-                    Operation::Connect | Operation::FailedConnect | Operation::ProxyConnect
-                );
-                if kept {
-                    let time = record.head.map(|head| self.clock.peek(head.time));
-                    self.tally.doubt(Doubtful {
-                        server: Name::default(),
-                        name: Name::from(record.username.of(text)),
-                        host: Name::from(record.host.of(text)),
-                        time,
-                        connectionid: record.connectionid,
-                        why: match record.operation {
-                            Operation::FailedConnect => format!("a refused login, {}", why.text()),
-                            _ => why.text().to_owned(),
-                        },
-                        from: from.cloned(),
-                        file: self.files.get(place.file).cloned().unwrap_or_default(),
-                        offset: place.offset,
-                    });
-                }
+                self.doubt(text, place, record, (why.text().into(), from));
+            }
+            Verdict::DoubtfulAfterAll(record, why, from) => {
+                let why = format!("{}; it was counted before this was known", why.text());
+                self.doubt(text, place, record, (why, from));
             }
             Verdict::Explained => {}
             Verdict::Malformed => self.complain(text, place),
@@ -307,6 +291,32 @@ impl Sink for Session<'_> {
 }
 
 impl Session<'_> {
+    /// Logins and refused logins that are not believed are told; signs of use just do not count.
+    fn doubt(
+        &mut self,
+        text: &[u8],
+        place: Place,
+        record: &Record,
+        (why, from): (String, Option<&Name>),
+    ) {
+        let why = match record.operation {
+            Operation::Connect | Operation::ProxyConnect => why,
+            Operation::FailedConnect => format!("a refused login, {why}"),
+            _ => return,
+        };
+        self.tally.doubt(Doubtful {
+            server: Name::default(),
+            name: Name::from(record.username.of(text)),
+            host: Name::from(record.host.of(text)),
+            time: record.head.map(|head| self.clock.peek(head.time)),
+            connectionid: record.connectionid,
+            why,
+            from: from.cloned(),
+            file: self.files.get(place.file).cloned().unwrap_or_default(),
+            offset: place.offset,
+        });
+    }
+
     fn complain(&mut self, text: &[u8], place: Place) {
         self.malformed.count += 1;
         if self.malformed.first.len() < 3 {

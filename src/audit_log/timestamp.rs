@@ -143,7 +143,7 @@ fn wall_clock(year: i64, month: i64, day: i64, hour: i64, minute: i64, second: i
 }
 
 /// How far records of parallel connections may be out of order in time, in seconds.
-const DISORDER: i64 = 10;
+pub(super) const DISORDER: i64 = 10;
 
 /// Turns stamps into instants, in the order of the log.
 #[derive(Clone, Debug)]

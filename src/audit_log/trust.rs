@@ -27,7 +27,7 @@ use std::hash::BuildHasher;
 use serde::{Deserialize, Serialize};
 
 use super::record::{self, Head, Operation, Parsed, Record};
-use super::timestamp::Stamp;
+use super::timestamp::{DISORDER, Stamp};
 use crate::name::Name;
 
 /// The longest name that a client can send, in characters (128 from 10.6.1; 80 before).
@@ -60,6 +60,8 @@ pub enum Why {
     OtherName,
     /// The same line stands behind two records of one other connection.
     DatabaseName,
+    /// It stands before a record whose time runs backwards.
+    TimeBackwards,
     /// It names another server, among records of this one.
     OtherServer,
     /// It holds two operations: a part of a name may have been taken for a field.
@@ -90,6 +92,9 @@ impl Why {
             Self::DatabaseName => {
                 "the same line stands behind both records of another connection: its database name holds a line break"
             }
+            Self::TimeBackwards => {
+                "before a record whose time runs backwards: its beginning may be a part of a name"
+            }
             Self::OtherServer => "names another server than the records around it",
             Self::TwoOperations => "holds two operations: a name with commas, or a forgery",
             Self::Torn => {
@@ -115,6 +120,8 @@ pub enum Verdict<'a> {
     Believed(&'a Record),
     /// A record that must move no figure; who wrote it, if that is known.
     Doubtful(&'a Record, Why, Option<&'a Name>),
+    /// The same of a record that was `Believed` before: only what followed betrayed it.
+    DoubtfulAfterAll(&'a Record, Why, Option<&'a Name>),
     /// The first or a middle line of a name with line breaks: nothing by itself, and explained by
     /// the record that ends it.
     Explained,
@@ -124,7 +131,7 @@ pub enum Verdict<'a> {
 
 /// Takes verdicts.
 pub trait Sink {
-    /// Called once for each line, in the order of the log. `text` is the line without line end.
+    /// Called for each line, in the order of the log. `text` is the line without line end.
     /// `whole` is there for the last line of a record whose name holds line breaks.
     fn line(&mut self, text: &[u8], place: Place, verdict: Verdict<'_>, whole: Option<&Whole>);
 
@@ -141,7 +148,8 @@ pub struct Whole {
     pub time: Option<Stamp>,
 }
 
-/// A line that still waits, as a checkpoint keeps it.
+/// A line that still waits, or that later lines may have to be compared with, as a checkpoint keeps
+/// it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pending {
     /// The file's path when it was read.
@@ -152,6 +160,8 @@ pub struct Pending {
     pub text: Name,
     /// A doubt that does not follow from the lines behind it.
     pub doubt: Option<(Why, Option<Name>)>,
+    /// Its verdict was given; it is kept because later lines may have to be compared with it.
+    pub passed: bool,
 }
 
 /// A record that is believed as soon as another record beyond doubt tells of the same connection.
@@ -209,6 +219,10 @@ pub struct Trust {
     queue: VecDeque<Held>,
     /// Number of the queue's first line, counted from the first line that was pushed.
     first: u64,
+    /// The first line whose verdict was not given yet. Those before it are kept to compare with.
+    next: u64,
+    /// Lines that were believed and then turned out to be forged.
+    betrayed: Vec<u64>,
     arena: Vec<u8>,
     arena_from: u64,
     /// In order of their askers, and therefore of their first lines as well.
@@ -231,6 +245,8 @@ impl Trust {
         Self {
             queue: VecDeque::new(),
             first: 0,
+            next: 0,
+            betrayed: Vec::new(),
             arena: Vec::new(),
             arena_from: 0,
             refused: VecDeque::new(),
@@ -257,6 +273,10 @@ impl Trust {
     /// Takes back a line that waited in a checkpoint.
     pub fn resume(&mut self, pending: Pending, place: Place) {
         self.add(&pending.text.0, place, pending.doubt);
+        if pending.passed {
+            self.next = self.end();
+            self.betrayed.clear();
+        }
     }
 
     fn add(&mut self, text: &[u8], place: Place, doubt: Option<(Why, Option<Name>)>) {
@@ -319,11 +339,14 @@ impl Trust {
 
     fn judge_record(&mut self, seq: u64, record: &Record, tail_only: bool) {
         let mut explained = false;
+        if !matches!(record.operation, Operation::Query | Operation::Table) {
+            self.check_time(seq, record);
+        }
         match record.operation {
             Operation::FailedConnect => {
                 // Its name is written again by its DISCONNECT: wait for that, then compare.
                 let first = self.reach_of(seq, record.username.end());
-                if first < seq {
+                if first < seq && self.held(seq).doubt.is_none() {
                     self.refused.push_back(Refused {
                         first,
                         asker: seq,
@@ -434,6 +457,12 @@ impl Trust {
             }
             self.forward = None;
         }
+        if !explained && let Parsed::Tail(refused) = self.held(opener).parsed {
+            // It began on an earlier line, and its end does not tell where.
+            for at in self.reach_of(opener, refused.username.end())..opener {
+                self.doubt(at, Why::Fragment, Some(from.clone()));
+            }
+        }
         let opened = *self.held(opener).parsed.record().unwrap_or(record);
         self.settle(opener);
         // The name must be the same; a damaged one may be repaired, a changed one may be new.
@@ -474,6 +503,38 @@ impl Trust {
             }
         }
         None
+    }
+
+    // --- Rule: a record's own time is the server's, or its head was written by a client.
+
+    /// A user name that holds the beginning of a record holds a fixed time. A client that gets in by
+    /// such a name (through an anonymous account) and stays for long leaves with a time long past.
+    fn check_time(&mut self, seq: u64, record: &Record) {
+        let Some(Stamp::Local(time)) = record.head.map(|head| head.time) else {
+            return;
+        };
+        let before = (self.first..seq).rev().find_map(|at| {
+            let parsed = self.held(at).parsed;
+            let other = parsed
+                .record()
+                .filter(|other| !matches!(other.operation, Operation::Query | Operation::Table))?;
+            other.head
+        });
+        let Some(Stamp::Local(before)) = before.map(|head| head.time) else {
+            return;
+        };
+        // Daylight saving time ends by an hour, somewhere by half of one.
+        let back = before - time;
+        let hour = [1_800, 3_600]
+            .iter()
+            .any(|hour| (back - hour).abs() <= DISORDER);
+        if back > DISORDER && !hour {
+            self.ask(
+                self.reach_of(seq, record.username.end()),
+                seq,
+                Why::TimeBackwards,
+            );
+        }
     }
 
     // --- Rule: a fragment puts in doubt what can be one payload with it.
@@ -704,9 +765,14 @@ impl Trust {
     }
 
     fn doubt(&mut self, seq: u64, why: Why, from: Option<Name>) {
+        let passed = seq < self.next;
         let held = self.held_mut(seq);
         if held.doubt.is_none() {
             held.doubt = Some((why, from));
+            // A record that was set aside has been told of, or will be.
+            if passed && held.asked.is_none() && held.near.is_none() {
+                self.betrayed.push(seq);
+            }
             // What a forged record asks is void.
             self.settle(seq);
         }
@@ -714,15 +780,33 @@ impl Trust {
 
     // --- Leaving the queue.
 
-    /// Passes on the lines at the front that nothing can change any more.
+    /// Passes on the lines that nothing can change any more, and forgets those that nothing can be
+    /// compared with any more.
     fn release(&mut self, sink: &mut dyn Sink) {
+        self.tell_betrayed(sink);
+        while self.next < self.end() && self.next < self.blocked_from() && self.is_behind(self.next)
+        {
+            self.pass_next(sink);
+        }
+        while self.first < self.next && self.is_behind(self.first) {
+            self.forget_first();
+        }
+    }
+
+    /// Whether so much stands behind a line that no rule reaches it.
+    fn is_behind(&self, seq: u64) -> bool {
+        let held = self.held(seq);
         let end = self.arena_from + self.arena.len() as u64;
-        while let Some(front) = self.queue.front() {
-            let settled = end - front.start - u64::from(front.len) >= WINDOW;
-            if !settled || self.first >= self.blocked_from() {
-                break;
+        end - held.start - u64::from(held.len) >= WINDOW
+    }
+
+    fn tell_betrayed(&mut self, sink: &mut dyn Sink) {
+        for seq in std::mem::take(&mut self.betrayed) {
+            let held = self.held(seq);
+            if let (Some(record), Some((why, from))) = (held.parsed.record(), &held.doubt) {
+                let verdict = Verdict::DoubtfulAfterAll(record, *why, from.as_ref());
+                sink.line(self.text(seq), held.place, verdict, None);
             }
-            self.pass_front(sink);
         }
     }
 
@@ -735,32 +819,27 @@ impl Trust {
         refused.min(self.foreign.unwrap_or(u64::MAX))
     }
 
-    fn pass_front(&mut self, sink: &mut dyn Sink) {
-        let Some(front) = self.queue.pop_front() else {
-            return;
-        };
-        self.first += 1;
-        let from = (front.start - self.arena_from) as usize;
-        let to = from + front.len as usize;
-        let text = &self.arena[from..to];
-        let whole = front.whole.as_ref();
-        match (front.parsed.record(), &front.doubt, &front.asked) {
-            (None, ..) if front.explained => {
-                sink.line(text, front.place, Verdict::Explained, whole)
-            }
-            (None, ..) => sink.line(text, front.place, Verdict::Malformed, whole),
+    fn pass_next(&mut self, sink: &mut dyn Sink) {
+        let held = &self.queue[(self.next - self.first) as usize];
+        self.next += 1;
+        let from = (held.start - self.arena_from) as usize;
+        let text = &self.arena[from..from + held.len as usize];
+        let whole = held.whole.as_ref();
+        match (held.parsed.record(), &held.doubt, &held.asked) {
+            (None, ..) if held.explained => sink.line(text, held.place, Verdict::Explained, whole),
+            (None, ..) => sink.line(text, held.place, Verdict::Malformed, whole),
             (Some(record), Some((why, from)), _) => {
                 sink.line(
                     text,
-                    front.place,
+                    held.place,
                     Verdict::Doubtful(record, *why, from.as_ref()),
                     whole,
                 );
             }
-            (Some(record), None, _) if front.near.is_some() => {
+            (Some(record), None, _) if held.near.is_some() => {
                 sink.line(
                     text,
-                    front.place,
+                    held.place,
                     Verdict::Doubtful(record, Why::Fragment, None),
                     whole,
                 );
@@ -769,26 +848,32 @@ impl Trust {
                 set_aside(
                     &mut self.aside,
                     text,
-                    front.place,
+                    held.place,
                     (record, *why, from),
                     sink,
                 );
             }
             (Some(record), None, None) => {
                 believe_aside(&mut self.aside, (record, text), sink);
-                sink.line(text, front.place, Verdict::Believed(record), whole);
+                sink.line(text, held.place, Verdict::Believed(record), whole);
             }
         }
-        if self.queue.is_empty() {
-            self.arena_from += self.arena.len() as u64;
-            self.arena.clear();
-        } else if to > 65_536 {
+    }
+
+    fn forget_first(&mut self) {
+        let Some(front) = self.queue.pop_front() else {
+            return;
+        };
+        self.first += 1;
+        let to = (front.start - self.arena_from) as usize + front.len as usize;
+        if to > 65_536 {
             self.arena.drain(..to);
             self.arena_from += to as u64;
         }
     }
 
-    /// All lines that still wait, to be carried in a checkpoint; see [`Trust::resume`].
+    /// All lines that still wait or are to be compared with, to be carried in a checkpoint; see
+    /// [`Trust::resume`].
     ///
     /// `files`: the paths that places refer to.
     pub fn pending(&self, files: &[String]) -> Vec<Pending> {
@@ -802,6 +887,7 @@ impl Trust {
                     offset: held.place.offset,
                     text: Name::from(self.text(seq)),
                     doubt: held.doubt.clone().or(near.map(|_| (Why::Fragment, None))),
+                    passed: seq < self.next,
                 }
             })
             .collect()
@@ -843,12 +929,13 @@ impl Trust {
             self.give_up_oldest_refused();
         }
         let mut keep = self.blocked_from().min(self.end());
-        if in_flight && !quiet && self.first < self.end() {
+        if in_flight && !quiet && self.next < self.end() {
             let last = self.end() - 1;
             keep = keep.min(self.reach_of(last, self.held(last).len as usize));
         }
-        while self.first < keep {
-            self.pass_front(sink);
+        self.tell_betrayed(sink);
+        while self.next < keep {
+            self.pass_next(sink);
         }
         for aside in &mut self.aside {
             let parsed = record::parse(&aside.text.0);
@@ -988,3 +1075,7 @@ fn head_end(parsed: &Parsed) -> usize {
 fn characters(text: &[u8]) -> usize {
     text.iter().filter(|byte| **byte & 0xc0 != 0x80).count()
 }
+
+#[cfg(test)]
+#[path = "trust_tests.rs"]
+mod tests;

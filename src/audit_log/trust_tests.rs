@@ -1,0 +1,284 @@
+//! Attacks and honest logs, as lines and what becomes of each.
+
+use super::*;
+
+/// Notes what becomes of each line, in the order of the verdicts.
+#[derive(Default)]
+struct Notes(Vec<(u64, &'static str)>);
+
+impl Sink for Notes {
+    fn line(&mut self, _: &[u8], place: Place, verdict: Verdict<'_>, _: Option<&Whole>) {
+        self.0.push((
+            place.offset,
+            match verdict {
+                Verdict::Believed(_) => "believed",
+                Verdict::Doubtful(..) | Verdict::DoubtfulAfterAll(..) => "doubtful",
+                Verdict::Explained => "explained",
+                Verdict::Malformed => "malformed",
+            },
+        ));
+    }
+
+    fn withdraw(&mut self, _: &[u8], place: Place, _: &Record) {
+        self.0.push((place.offset, "withdrawn"));
+    }
+}
+
+/// Judges a log written with a mark before each line: `+` believed, `-` doubtful, `.` part of a
+/// name, `?` malformed, `_` still waiting or set aside and not told. Tried whole, and with a run
+/// that ends after each line.
+#[track_caller]
+fn judges(marked: &str) {
+    let lines: Vec<(char, &str)> = marked
+        .lines()
+        .map(str::trim_start)
+        .filter(|line| !line.is_empty())
+        .map(|line| (line.chars().next().unwrap(), &line[1..]))
+        .collect();
+    for stop_after_each in [false, true] {
+        let verdicts = run(&lines, stop_after_each);
+        let found: Vec<(char, &str)> = verdicts
+            .into_iter()
+            .zip(&lines)
+            .map(|(found, (_, line))| (found, *line))
+            .collect();
+        let show = |lines: &[(char, &str)]| {
+            lines
+                .iter()
+                .map(|(mark, line)| format!("{mark}{line}\n"))
+                .collect::<String>()
+        };
+        assert!(
+            found == lines,
+            "a run after each line: {stop_after_each}\nexpected:\n{}found:\n{}",
+            show(&lines),
+            show(&found)
+        );
+    }
+}
+
+fn run(lines: &[(char, &str)], stop_after_each: bool) -> Vec<char> {
+    let mut notes = Notes::default();
+    let mut trust = Trust::new(None, Vec::new());
+    let mut offsets = Vec::new();
+    let mut offset = 0;
+    let files = vec![String::from("log")];
+    for (at, (_, line)) in lines.iter().enumerate() {
+        offsets.push(offset);
+        trust.push(line.as_bytes(), Place { file: 0, offset }, &mut notes);
+        offset += line.len() as u64 + 1;
+        // A payload is written at once: no run ends within one.
+        let inside = lines.get(at + 1).is_some_and(|(_, next)| {
+            lines[at].0 == '.' || *next == "y,192.0.2.66,6,0,FAILED_CONNECT,,,1045"
+        });
+        if stop_after_each && !inside && lines[at].0 == '+' {
+            trust.finish(false, false, &mut |_| true, &mut notes);
+            let mut next = Trust::new(trust.serverhost().cloned(), trust.aside(&files));
+            for pending in trust.pending(&files) {
+                let place = Place {
+                    file: 0,
+                    offset: pending.offset,
+                };
+                next.resume(pending, place);
+            }
+            trust = next;
+        }
+    }
+    trust.finish(false, false, &mut |_| false, &mut notes);
+    offsets
+        .into_iter()
+        .map(|offset| {
+            match notes
+                .0
+                .iter()
+                .rfind(|(at, _)| *at == offset)
+                .map(|(_, verdict)| *verdict)
+            {
+                Some("believed") => '+',
+                Some("doubtful") => '-',
+                Some("explained") => '.',
+                Some("malformed") => '?',
+                _ => '_',
+            }
+        })
+        .collect()
+}
+
+const HONEST: &str = "
+    +20261122 19:04:50,db1,app,10.1.2.3,3,0,CONNECT,shop,,0
+    +20261122 19:04:50,db1,app,10.1.2.3,3,0,DISCONNECT,shop,,0
+";
+
+#[test]
+fn an_honest_log_is_believed() {
+    judges(
+        "+20261122 19:04:50,db1,app,10.1.2.3,3,0,CONNECT,shop,,0
+         +20261122 19:04:50,db1,load1,10.1.2.3,5,0,FAILED_CONNECT,,,1045
+         +20261122 19:04:50,db1,load2,10.1.2.3,6,0,FAILED_CONNECT,,,1045
+         +20261122 19:04:50,db1,a,10.1.2.3,7,0,CONNECT,,,0
+         +20261122 19:04:51,db1,load2,10.1.2.3,6,0,DISCONNECT,,,0
+         +20261122 19:04:51,db1,load1,10.1.2.3,5,0,DISCONNECT,,,0
+         +20261122 19:04:51,db1,,,0,0,DISCONNECT,,,1040
+         +20261122 19:04:51,db1,,,0,0,DISCONNECT,,,1040
+         +20261122 19:04:51,db1,a,10.1.2.3,7,0,DISCONNECT,,,0
+         +20261122 19:04:51,db1,app,10.1.2.3,3,0,DISCONNECT,shop,,0
+         +20261122 19:04:40,db1,root,localhost,4,11,QUERY,mysql,'SELECT SLEEP(10)',0",
+    );
+}
+
+#[test]
+fn a_restart_that_counts_ids_anew_is_believed() {
+    judges(
+        "+20261122 19:04:50,db1,,localhost,3,0,FAILED_CONNECT,,,1158
+         +20261122 19:04:50,db1,,localhost,3,0,DISCONNECT,,,0
+         +20261122 19:04:50,db1,root,localhost,4,0,CONNECT,,,0
+         +20261122 19:04:52,db1,,localhost,3,0,FAILED_CONNECT,,,1158
+         +20261122 19:04:52,db1,,localhost,3,0,DISCONNECT,,,0
+         +20261122 19:04:52,db1,app,10.1.2.3,4,0,CONNECT,,,0
+         +20261122 19:04:52,db1,app,10.1.2.3,4,0,DISCONNECT,,,0",
+    );
+}
+
+#[test]
+fn one_line_break_in_a_refused_name() {
+    judges(&format!(
+        "{HONEST}
+         -20261122 19:04:51,db1,root2,localhost,99,0,CONNECT,,,0
+         +20261122 19:04:51,db1,mallory,192.0.2.66,6,0,FAILED_CONNECT,,,1045
+         -20261122 19:04:52,db1,root2,localhost,99,0,CONNECT,,,0
+         +20261122 19:04:51,db1,mallory,192.0.2.66,6,0,DISCONNECT,,,0
+         {HONEST}"
+    ));
+}
+
+#[test]
+fn two_line_breaks_leave_fragments() {
+    judges(&format!(
+        "{HONEST}
+         .20261122 19:04:51,db1,x
+         -20261122 10:00:00,db1,root2,localhost,99,0,CONNECT,,,0
+         +y,192.0.2.66,6,0,FAILED_CONNECT,,,1045
+         .20261122 19:04:51,db1,x
+         -20261122 10:00:00,db1,root2,localhost,99,0,CONNECT,,,0
+         +y,192.0.2.66,6,0,DISCONNECT,,,0
+         {HONEST}"
+    ));
+}
+
+#[test]
+fn several_forged_records_in_one_name() {
+    judges(&format!(
+        "{HONEST}
+         -20261122 19:04:51,db1,r,h,9,0,CONNECT,,,0
+         -20261122 19:04:51,db1,r,h,9,0,DISCONNECT,,,0
+         +20261122 19:04:51,db1,m,192.0.2.66,6,0,FAILED_CONNECT,,,1045
+         -20261122 19:04:51,db1,r,h,9,0,CONNECT,,,0
+         -20261122 19:04:51,db1,r,h,9,0,DISCONNECT,,,0
+         +20261122 19:04:51,db1,m,192.0.2.66,6,0,DISCONNECT,,,0
+         {HONEST}"
+    ));
+}
+
+#[test]
+fn an_innocent_address_is_not_blamed() {
+    judges(&format!(
+        "{HONEST}
+         -20261122 19:04:51,db1,root,198.51.100.1,9,0,FAILED_CONNECT,,,1045
+         +20261122 19:04:51,db1,m,192.0.2.66,6,0,FAILED_CONNECT,,,1045
+         -20261122 19:04:51,db1,root,198.51.100.1,9,0,FAILED_CONNECT,,,1045
+         +20261122 19:04:51,db1,m,192.0.2.66,6,0,DISCONNECT,,,0
+         {HONEST}"
+    ));
+}
+
+#[test]
+fn a_refused_change_of_user_writes_its_name_once() {
+    judges(&format!(
+        "{HONEST}
+         +20261122 19:04:51,db1,guest,192.0.2.66,6,0,CONNECT,,,0
+         -20261122 19:04:51,db1,root2,localhost,99,0,CONNECT,,,0
+         +20261122 19:04:51,db1,guest,192.0.2.66,6,0,CHANGEUSER,,,1045
+         +20261122 19:04:51,db1,guest,192.0.2.66,6,0,DISCONNECT,,,0
+         {HONEST}"
+    ));
+}
+
+#[test]
+fn an_honest_login_before_a_refused_change_of_user_is_found_genuine() {
+    judges(
+        "+20261122 19:04:50,db1,alice,127.0.0.1,9,0,CONNECT,,,0
+         +20261122 19:04:50,db1,bob,127.0.0.1,9,0,CHANGEUSER,,,1045
+         +20261122 19:04:53,db1,alice,127.0.0.1,9,0,DISCONNECT,,,0",
+    );
+}
+
+#[test]
+fn a_name_that_is_damaged_in_one_of_two_records() {
+    // 33 characters of four bytes fill the 132 bytes that FAILED_CONNECT shows.
+    let filler = "\u{1f600}".repeat(33);
+    judges(&format!(
+        "{HONEST}
+         +20261122 19:04:51,db1,{filler}w,192.0.2.66,6,0,FAILED_CONNECT,,,1045
+         -20261122 19:04:51,db1,{filler},h,9,0,DISCONNECT,,,0
+         -20261122 19:04:51,db1,root2,h,99,0,CONNECT,,,0
+         -20261122 19:04:51,db1,m,192.0.2.66,6,0,DISCONNECT,,,0
+         {HONEST}"
+    ));
+}
+
+#[test]
+fn a_database_name_writes_behind_both_records() {
+    judges(&format!(
+        "{HONEST}
+         +20261122 19:04:51,db1,alice,127.0.0.1,7,0,CONNECT,,,0
+         -20261122 19:04:51,db1,root,::1,99,0,CONNECT,,,0
+         +20261122 19:04:51,db1,alice,127.0.0.1,7,0,DISCONNECT,,,0
+         -20261122 19:04:51,db1,root,::1,99,0,CONNECT,,,0
+         {HONEST}"
+    ));
+}
+
+#[test]
+fn an_anonymous_account_lets_such_a_name_in() {
+    judges(&format!(
+        "{HONEST}
+         -20261122 19:04:51,db1,root2,localhost,99,0,CONNECT,,,0
+         +20261122 19:04:51,db1,mallory,192.0.2.66,6,0,CONNECT,,,0
+         -20261122 19:04:52,db1,root2,localhost,99,0,CONNECT,,,0
+         +20261122 19:04:51,db1,mallory,192.0.2.66,6,0,DISCONNECT,,,0
+         {HONEST}"
+    ));
+}
+
+#[test]
+fn commas_in_a_name_make_no_login() {
+    judges(&format!(
+        "{HONEST}
+         +20261122 19:04:51,db1,root2,localhost,99,0,CONNECT,,,0,192.0.2.66,6,0,FAILED_CONNECT,,,1045
+         +20261122 19:04:51,db1,root2,localhost,99,0,CONNECT,,,0,192.0.2.66,6,0,DISCONNECT,,,0
+         -20261122 19:04:51,db1,root2,localhost,99,0,CONNECT,,192.0.2.66,8,0,CONNECT,,,0
+         {HONEST}"
+    ));
+}
+
+#[test]
+fn a_renamed_server_is_believed_and_a_foreign_one_is_not() {
+    judges(
+        "+20261122 19:04:50,db1,app,10.1.2.3,3,0,CONNECT,shop,,0
+         -20261122 19:04:50,db2,root2,localhost,99,0,CONNECT,,,0
+         +20261122 19:04:50,db1,app,10.1.2.3,3,0,DISCONNECT,shop,,0
+         +20261122 19:05:50,db3,app,10.1.2.3,3,0,CONNECT,shop,,0
+         +20261122 19:05:50,db3,app,10.1.2.3,3,0,DISCONNECT,shop,,0
+         +20261122 19:05:50,db3,app,10.1.2.3,4,0,CONNECT,shop,,0",
+    );
+}
+
+#[test]
+fn what_a_full_disk_leaves_is_believed_if_the_connection_goes_on() {
+    judges(
+        "+20261122 19:04:50,db1,alice,192.0.2.66,75,0,CONNECT,,,0
+         +20261122 19:04:50,db1,alice,192.0.2.620261122 19:04:59,db1,bob,192.0.2.66,95,0,CONNECT,,,0
+         +20261122 19:04:59,db1,bob,192.0.2.66,95,0,DISCONNECT,,,0
+         -20261122 19:04:59,db1,alice,192.020261122 19:05:59,db1,eve,192.0.2.66,97,0,CONNECT,,,0",
+    );
+}
