@@ -56,6 +56,15 @@ impl Framing {
     }
 }
 
+/// A line without its frame.
+struct Frame<'l> {
+    stamp: Stamp,
+    /// What the daemon calls this host; empty where the line does not say.
+    hostname: &'l [u8],
+    /// ` info serverhost,username,…`
+    message: Cow<'l, [u8]>,
+}
+
 /// Takes the frame off lines of one file, in their order.
 #[derive(Clone, Debug)]
 pub struct Unframer {
@@ -75,7 +84,11 @@ impl Unframer {
     /// The record as the plugin would have written it into a file; none if the line is another
     /// program's.
     pub fn unframe(&mut self, line: &[u8]) -> Option<Vec<u8>> {
-        let (stamp, hostname, message) = match line.first()? {
+        let Frame {
+            stamp,
+            hostname,
+            message,
+        } = match line.first()? {
             b'{' => json(line)?,
             b'<' => rfc5424(line)?,
             byte if byte.is_ascii_digit() => iso(line)?,
@@ -102,7 +115,7 @@ impl Unframer {
     }
 
     /// `Mmm dd hh:mm:ss host ident[pid]: message`
-    fn rfc3164<'l>(&mut self, line: &'l [u8]) -> Option<(Stamp, &'l [u8], Cow<'l, [u8]>)> {
+    fn rfc3164<'l>(&mut self, line: &'l [u8]) -> Option<Frame<'l>> {
         const MONTHS: &[u8] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
         let month = line.get(..3)?;
         let month = MONTHS.chunks(3).position(|name| name == month)? as u32 + 1;
@@ -114,11 +127,11 @@ impl Unframer {
         let rest = line.get(15..)?.strip_prefix(b" ")?;
         let space = memchr(b' ', rest)?;
         let local = self.with_year(month, day, seconds)?;
-        Some((
-            Stamp::Local(local),
-            &rest[..space],
-            Cow::Borrowed(behind_ident(&rest[space + 1..])?),
-        ))
+        Some(Frame {
+            stamp: Stamp::Local(local),
+            hostname: &rest[..space],
+            message: Cow::Borrowed(behind_ident(&rest[space + 1..])?),
+        })
     }
 
     /// The latest year that does not lie behind the file's own time; then the order of the lines
@@ -152,14 +165,18 @@ impl Unframer {
 }
 
 /// `2026-11-22T19:10:57.021053+00:00 host ident[pid]: message`
-fn iso(line: &[u8]) -> Option<(Stamp, &[u8], Cow<'_, [u8]>)> {
+fn iso(line: &[u8]) -> Option<Frame<'_>> {
     let (stamp, rest) = word(line)?;
     let (hostname, rest) = word(rest)?;
-    Some((time(stamp)?, hostname, Cow::Borrowed(behind_ident(rest)?)))
+    Some(Frame {
+        stamp: time(stamp)?,
+        hostname,
+        message: Cow::Borrowed(behind_ident(rest)?),
+    })
 }
 
 /// `<PRI>1 time host ident pid msgid structured-data message`
-fn rfc5424(line: &[u8]) -> Option<(Stamp, &[u8], Cow<'_, [u8]>)> {
+fn rfc5424(line: &[u8]) -> Option<Frame<'_>> {
     let rest = &line[memchr(b'>', line)? + 1..];
     let rest = rest.strip_prefix(b"1 ")?;
     let (stamp, rest) = word(rest)?;
@@ -171,11 +188,15 @@ fn rfc5424(line: &[u8]) -> Option<(Stamp, &[u8], Cow<'_, [u8]>)> {
         b'[' => memmem::find(rest, b"] ")? + 1,
         _ => memchr(b' ', rest)?,
     };
-    Some((time(stamp)?, hostname, Cow::Borrowed(&rest[data_end..])))
+    Some(Frame {
+        stamp: time(stamp)?,
+        hostname,
+        message: Cow::Borrowed(&rest[data_end..]),
+    })
 }
 
 /// An object a line: rsyslog's JSON templates, `journalctl -o json`.
-fn json(line: &[u8]) -> Option<(Stamp, &[u8], Cow<'_, [u8]>)> {
+fn json(line: &[u8]) -> Option<Frame<'_>> {
     let Value::Object(fields) = serde_json::from_slice(line).ok()? else {
         return None;
     };
@@ -209,7 +230,11 @@ fn json(line: &[u8]) -> Option<(Stamp, &[u8], Cow<'_, [u8]>)> {
         Some(rest) if message.starts_with(IDENT) => rest.to_vec(),
         _ => message,
     };
-    Some((stamp, b"", Cow::Owned(message)))
+    Some(Frame {
+        stamp,
+        hostname: b"",
+        message: Cow::Owned(message),
+    })
 }
 
 fn time(text: &[u8]) -> Option<Stamp> {

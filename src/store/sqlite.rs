@@ -4,9 +4,9 @@
 //! or three syncs, and a database without `-wal` and `-shm` files can be read by an account that
 //! may not write beside it, copied with `cp` between runs, and is never left with a log to recover.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{DirBuilder, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -222,17 +222,14 @@ impl Sqlite {
 
 /// Creates the file empty, readable by nobody else, and its folder.
 fn create(path: &Path) -> io::Result<()> {
-    if let Some(folder) = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
+    if let Some(folder) = path.parent()
+        && !folder.as_os_str().is_empty()
+        && !folder.exists()
     {
-        if !folder.exists() {
-            use std::os::unix::fs::DirBuilderExt;
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o750)
-                .create(folder)?;
-        }
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o750)
+            .create(folder)?;
     }
     match OpenOptions::new()
         .write(true)

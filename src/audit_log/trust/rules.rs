@@ -1,0 +1,484 @@
+//! The rules, each with the attack that it stops. A rule looks at the lines in the queue when the
+//! line comes that sets it off, and leaves its mark on them.
+
+use super::{MAX_WAIT, PATIENCE, REACH, Refused, Trust, Whole, Why};
+use super::{characters, head_end, head_of, is_same_connection};
+use crate::audit_log::record::{Head, Operation, Parsed, Record};
+use crate::audit_log::timestamp::{DISORDER, Stamp};
+use crate::name::Name;
+
+impl Trust {
+    /// All rules, by the line that may set them off.
+    pub(super) fn judge(&mut self, seq: u64) {
+        self.carry_fragment_forward(seq);
+        self.compare_with_database_name(seq);
+        self.expire(seq);
+        let parsed = self.held(seq).parsed;
+        self.check_serverhost(seq, head_of(&parsed));
+        match parsed {
+            Parsed::Head(head) => {
+                // The first line of a name with a line break, or a torn record.
+                let chars = characters(&self.text(seq)[head.end()..]) + 1;
+                self.forward = Some((seq, chars));
+            }
+            Parsed::Neither => {
+                let len = self.held(seq).len as usize;
+                for at in self.reach_of(seq, len)..seq {
+                    self.held_mut(at).near.get_or_insert(seq);
+                }
+                self.forward = Some((seq, characters(self.text(seq)) + 1));
+            }
+            Parsed::Tail(record) => {
+                self.held_mut(seq).whole = Some(self.whole(seq, &record));
+                self.judge_record(seq, &record, true);
+            }
+            Parsed::Record(record) => self.judge_record(seq, &record, false),
+            Parsed::Torn(record) => {
+                self.judge_record(seq, &record, false);
+                // What a full disk leaves is honest if another record tells of the connection.
+                self.held_mut(seq).asked = Some((Why::Torn, None));
+            }
+        }
+    }
+
+    fn judge_record(&mut self, seq: u64, record: &Record, tail_only: bool) {
+        let mut explained = false;
+        if !matches!(record.operation, Operation::Query | Operation::Table) {
+            self.check_time(seq, record);
+        }
+        match record.operation {
+            Operation::FailedConnect => {
+                // Its name is written again by its DISCONNECT: wait for that, then compare.
+                let first = self.reach_of(seq, record.username.end());
+                if first < seq && self.held(seq).doubt.is_none() {
+                    self.refused.push_back(Refused {
+                        first,
+                        asker: seq,
+                        answered: false,
+                    });
+                }
+                explained = true;
+            }
+            Operation::Disconnect if record.connectionid != 0 => {
+                explained = self.compare_with_opener(seq, record);
+            }
+            Operation::ChangeUser if record.retcode != 0 => {
+                // The name that was tried is written once: nothing to compare with.
+                self.ask(
+                    self.reach_of(seq, record.username.end()),
+                    seq,
+                    Why::ChangeOfUser,
+                );
+            }
+            Operation::Connect if record.two_operations => {
+                self.doubt(seq, Why::TwoOperations, None);
+            }
+            _ => {}
+        }
+        if tail_only && !explained {
+            let from = Name::from(record.host.of(self.text(seq)));
+            for at in self.reach_of(seq, record.username.end())..seq {
+                self.doubt(at, Why::Fragment, Some(from.clone()));
+            }
+            if record.operation == Operation::Connect {
+                self.doubt(seq, Why::Fragment, Some(from));
+            }
+        }
+    }
+
+    /// The user name of a record without head: from the line on which it began, as far as a name
+    /// can reach.
+    fn whole(&self, seq: u64, record: &Record) -> Whole {
+        let reach = self.reach_of(seq, record.username.end());
+        // A line without tail is where it began; else the line before holds a part of it.
+        let start = (reach..seq)
+            .rev()
+            .find(|at| matches!(self.held(*at).parsed, Parsed::Head(_)))
+            .unwrap_or(seq - u64::from(reach < seq));
+        let mut name = Vec::new();
+        for at in start..seq {
+            let skip = if at == start {
+                head_end(&self.held(at).parsed)
+            } else {
+                0
+            };
+            name.extend_from_slice(&self.text(at)[skip..]);
+            name.push(b'\n');
+        }
+        name.extend_from_slice(record.username.of(self.text(seq)));
+        Whole {
+            name,
+            time: head_of(&self.held(start).parsed).map(|head| head.time),
+        }
+    }
+
+    // --- Rule: what stands before both records of a refused login was written by its client.
+
+    /// Compares what stands before a DISCONNECT with what stands before the record that opened the
+    /// connection. True if a payload was found there.
+    fn compare_with_opener(&mut self, seq: u64, record: &Record) -> bool {
+        let Some((opener, changed)) = self.opener(seq, record) else {
+            if record.two_operations {
+                self.doubt(seq, Why::TwoOperations, None);
+            }
+            return false;
+        };
+        let (mut equal, mut explained) = (0, false);
+        let mut chars = characters(&self.text(seq)[..record.username.end()]);
+        loop {
+            let (before_opener, before_end) = (opener.checked_sub(equal + 1), seq - equal - 1);
+            let Some(before_opener) = before_opener.filter(|at| *at >= self.first) else {
+                break;
+            };
+            // Never compare the opener, or what stands before it, with itself.
+            if before_end <= opener
+                || !self.held(before_opener + 1).adjacent
+                || !self.held(before_end + 1).adjacent
+                || self.held(before_opener).key != self.held(before_end).key
+            {
+                break;
+            }
+            let head = head_end(&self.held(before_end).parsed);
+            chars += characters(&self.text(before_end)[head..]) + 1;
+            if chars > REACH {
+                break;
+            }
+            // In the next round this line would be a middle line, head and all.
+            chars += characters(&self.text(before_end)[..head]);
+            equal += 1;
+        }
+        let from = Name::from(record.host.of(self.text(seq)));
+        for back in 1..=equal {
+            for at in [opener - back, seq - back] {
+                explained = true;
+                self.explain(at);
+                self.doubt(at, Why::WrittenTwice, Some(from.clone()));
+            }
+        }
+        if explained {
+            for at in [opener, seq] {
+                self.held_mut(at).near = None;
+            }
+            self.forward = None;
+        }
+        if !explained && let Parsed::Tail(refused) = self.held(opener).parsed {
+            // It began on an earlier line, and its end does not tell where.
+            for at in self.reach_of(opener, refused.username.end())..opener {
+                self.doubt(at, Why::Fragment, Some(from.clone()));
+            }
+        }
+        let opened = *self.held(opener).parsed.record().unwrap_or(record);
+        self.settle(opener);
+        // The name must be the same; a damaged one may be repaired, a changed one may be new.
+        let same = is_same_connection((record, self.text(seq)), (&opened, self.text(opener)));
+        if same {
+            return explained;
+        }
+        if record.two_operations {
+            self.doubt(seq, Why::TwoOperations, None);
+        } else {
+            self.ask(
+                self.reach_of(seq, record.username.end()),
+                seq,
+                Why::OtherName,
+            );
+            if !changed {
+                self.doubt(seq, Why::OtherName, None);
+            }
+        }
+        explained
+    }
+
+    /// The CONNECT or FAILED_CONNECT of the connection that a DISCONNECT ends, if it still waits
+    /// here, and whether the user was changed in between.
+    fn opener(&self, seq: u64, record: &Record) -> Option<(u64, bool)> {
+        let mut changed = false;
+        for at in (self.first..seq).rev() {
+            let Some(other) = self.held(at).parsed.record() else {
+                continue;
+            };
+            if other.connectionid != record.connectionid || self.held(at).doubt.is_some() {
+                continue;
+            }
+            match other.operation {
+                Operation::Connect | Operation::FailedConnect => return Some((at, changed)),
+                Operation::ChangeUser => changed |= other.retcode == 0,
+                _ => {}
+            }
+        }
+        None
+    }
+
+    // --- Rule: a record's own time is the server's, or its head was written by a client.
+
+    /// A user name that holds the beginning of a record holds a fixed time. A client that gets in by
+    /// such a name (through an anonymous account) and stays for long leaves with a time long past.
+    fn check_time(&mut self, seq: u64, record: &Record) {
+        let Some(Stamp::Local(time)) = record.head.map(|head| head.time) else {
+            return;
+        };
+        let before = (self.first..seq).rev().find_map(|at| {
+            let parsed = self.held(at).parsed;
+            let other = parsed
+                .record()
+                .filter(|other| !matches!(other.operation, Operation::Query | Operation::Table))?;
+            other.head
+        });
+        let Some(Stamp::Local(before)) = before.map(|head| head.time) else {
+            return;
+        };
+        // Daylight saving time ends by an hour, somewhere by half of one.
+        let back = before - time;
+        let hour = [1_800, 3_600]
+            .iter()
+            .any(|hour| (back - hour).abs() <= DISORDER);
+        if back > DISORDER && !hour {
+            self.ask(
+                self.reach_of(seq, record.username.end()),
+                seq,
+                Why::TimeBackwards,
+            );
+        }
+    }
+
+    // --- Rule: a fragment puts in doubt what can be one payload with it.
+
+    fn carry_fragment_forward(&mut self, seq: u64) {
+        let Some((fragment, chars)) = self.forward else {
+            return;
+        };
+        if !self.held(seq).adjacent {
+            self.forward = None;
+            return;
+        }
+        let whole = chars + characters(self.text(seq)) + 1;
+        let name_end = self
+            .held(seq)
+            .parsed
+            .record()
+            .map_or(0, |record| record.username.end());
+        if whole <= REACH || chars + characters(&self.text(seq)[..name_end]) <= REACH {
+            self.held_mut(seq).near = Some(fragment);
+        }
+        self.forward = (whole <= REACH).then_some((fragment, whole));
+    }
+
+    /// `seq` is a part of a name that is known as a whole: what it put in doubt is cleared.
+    fn explain(&mut self, seq: u64) {
+        self.held_mut(seq).explained = true;
+        for held in &mut self.queue {
+            if held.near == Some(seq) {
+                held.near = None;
+            }
+        }
+    }
+
+    /// The first line that can be one payload with the name in line `seq` that ends at `name_end`.
+    pub(super) fn reach_of(&self, seq: u64, name_end: usize) -> u64 {
+        let mut chars = characters(&self.text(seq)[..name_end]);
+        let mut first = seq;
+        while first > self.first && self.held(first).adjacent {
+            let before = first - 1;
+            let head = head_end(&self.held(before).parsed);
+            if chars + characters(&self.text(before)[head..]) + 1 > REACH {
+                break;
+            }
+            chars += characters(self.text(before)) + 1;
+            first = before;
+        }
+        first
+    }
+
+    // --- Rule: the same line behind CONNECT and DISCONNECT was written by the database's name.
+
+    fn compare_with_database_name(&mut self, seq: u64) {
+        let expected = self
+            .repeated
+            .take()
+            .filter(|(at, then)| *then == seq && *at >= self.first);
+        let candidate = match expected {
+            Some((at, _)) => Some(at),
+            None => self.behind_opener(seq),
+        };
+        let Some(at) = candidate else { return };
+        if at >= seq || !self.held(seq).adjacent || self.held(at).key != self.held(seq).key {
+            return;
+        }
+        if self
+            .held(at)
+            .parsed
+            .record()
+            .is_some_and(|record| record.operation != Operation::Query)
+        {
+            let from = (at.checked_sub(1).filter(|before| *before >= self.first))
+                .and_then(|before| {
+                    self.held(before)
+                        .parsed
+                        .record()
+                        .map(|record| (before, *record))
+                })
+                .map(|(before, record)| Name::from(record.host.of(self.text(before))));
+            self.doubt(at, Why::DatabaseName, from.clone());
+            self.doubt(seq, Why::DatabaseName, from);
+        }
+        self.repeated = Some((at + 1, seq + 1));
+    }
+
+    /// If line `seq` follows a DISCONNECT: the line that follows the CONNECT of that connection.
+    fn behind_opener(&self, seq: u64) -> Option<u64> {
+        let before = seq.checked_sub(1).filter(|at| *at >= self.first)?;
+        let Parsed::Record(end) = self.held(before).parsed else {
+            return None;
+        };
+        if end.operation != Operation::Disconnect {
+            return None;
+        }
+        let (opener, _) = self.opener(before, &end)?;
+        (opener + 1 < before && self.held(opener + 1).adjacent).then_some(opener + 1)
+    }
+
+    // --- Rule: all records name the same server.
+
+    /// A run of records with a new server name that is longer than any payload is a server that was
+    /// renamed; a shorter one was written by a client.
+    fn check_serverhost(&mut self, seq: u64, head: Option<Head>) {
+        let Some(head) = head else { return };
+        let name = head.serverhost.of(self.text(seq));
+        let known = match &self.serverhost {
+            Some(known) => known,
+            None => {
+                self.serverhost = Some(Name::from(name));
+                return;
+            }
+        };
+        if known.0 == name {
+            if let Some(first) = self.foreign.take() {
+                for at in first.max(self.first)..seq {
+                    if self.foreign_head(at) {
+                        self.doubt(at, Why::OtherServer, None);
+                    }
+                }
+            }
+            return;
+        }
+        let name = Name::from(name);
+        let first = *self.foreign.get_or_insert(seq);
+        if self.foreign_name(first) != Some(&name.0[..]) {
+            for at in first..seq {
+                self.doubt(at, Why::OtherServer, None);
+            }
+            self.foreign = Some(seq);
+            return;
+        }
+        let chars: usize = (first..=seq).map(|at| characters(self.text(at)) + 1).sum();
+        if chars > REACH && seq > first {
+            self.serverhost = Some(name);
+            self.foreign = None;
+        }
+    }
+
+    fn foreign_name(&self, seq: u64) -> Option<&[u8]> {
+        head_of(&self.held(seq).parsed).map(|head| head.serverhost.of(self.text(seq)))
+    }
+
+    fn foreign_head(&self, seq: u64) -> bool {
+        self.foreign_name(seq) != self.serverhost.as_ref().map(|name| &name.0[..])
+    }
+
+    // --- Questions about the lines in the queue.
+
+    /// What stands in lines `first` up to `asker` may be the asker's name: it needs another record.
+    fn ask(&mut self, first: u64, asker: u64, why: Why) {
+        let from = self
+            .held(asker)
+            .parsed
+            .record()
+            .map(|record| Name::from(record.host.of(self.text(asker))));
+        let id = self
+            .held(asker)
+            .parsed
+            .record()
+            .map(|record| record.connectionid);
+        for at in first..asker {
+            let known = match self.held(at).parsed.record() {
+                // The end of a session may rest on its beginning; a login needs a later record.
+                Some(record) if record.operation == Operation::Disconnect => {
+                    (self.first..first).any(|before| self.is_begun_by(before, at))
+                }
+                // A change of user names nobody; it is what lets the asker have another name.
+                Some(record) => {
+                    record.operation == Operation::ChangeUser && id == Some(record.connectionid)
+                }
+                None => false,
+            };
+            if !known && self.held(at).asked.is_none() {
+                self.held_mut(at).asked = Some((why, from.clone()));
+            }
+        }
+    }
+
+    /// The refused login in line `seq` needs no further answer.
+    fn settle(&mut self, seq: u64) {
+        if let Ok(at) = self
+            .refused
+            .binary_search_by_key(&seq, |refused| refused.asker)
+        {
+            self.refused[at].answered = true;
+        }
+        while self.refused.front().is_some_and(|refused| refused.answered) {
+            self.refused.pop_front();
+        }
+    }
+
+    /// Whether line `before`, beyond doubt itself, tells of the connection whose end is line `end`.
+    fn is_begun_by(&self, before: u64, end: u64) -> bool {
+        let held = self.held(before);
+        held.doubt.is_none()
+            && held.near.is_none()
+            && held.asked.is_none()
+            && match (held.parsed, self.held(end).parsed.record()) {
+                (Parsed::Record(a), Some(b)) => {
+                    let changed = a.operation == Operation::ChangeUser && a.retcode == 0;
+                    a.connectionid == b.connectionid && changed
+                        || is_same_connection((&a, self.text(before)), (b, self.text(end)))
+                }
+                _ => false,
+            }
+    }
+
+    /// Goes on without the DISCONNECT of refused logins that are overdue by the line read last.
+    fn expire(&mut self, seq: u64) {
+        let now = head_of(&self.held(seq).parsed).map(|head| head.time.seconds());
+        while let Some(refused) = self.refused.front() {
+            let asked = head_of(&self.held(refused.asker).parsed).map(|head| head.time.seconds());
+            let late = matches!((now, asked), (Some(now), Some(asked)) if now - asked > PATIENCE);
+            let waited = self.held(seq).start - self.held(refused.first).start;
+            if !refused.answered && !late && waited <= MAX_WAIT {
+                break;
+            }
+            self.give_up_oldest_refused();
+        }
+    }
+
+    pub(super) fn give_up_oldest_refused(&mut self) {
+        if let Some(refused) = self.refused.pop_front()
+            && !refused.answered
+        {
+            self.ask(refused.first, refused.asker, Why::Unended);
+        }
+    }
+
+    fn doubt(&mut self, seq: u64, why: Why, from: Option<Name>) {
+        let passed = seq < self.next;
+        let held = self.held_mut(seq);
+        if held.doubt.is_none() {
+            held.doubt = Some((why, from));
+            // A record that was set aside has been told of, or will be.
+            if passed && held.asked.is_none() && held.near.is_none() {
+                self.betrayed.push(seq);
+            }
+            // What a forged record asks is void.
+            self.settle(seq);
+        }
+    }
+}
