@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
@@ -123,9 +123,8 @@ fn find_by_glob(path: &Path, pattern: &str) -> Result<Vec<Log>> {
 /// A folder may be a whole data directory: only regular files that begin like an audit log count.
 fn find_in_folder(folder: &Path) -> Result<Vec<Log>> {
     let mut groups: BTreeMap<Log, Vec<PathBuf>> = BTreeMap::new();
-    for entry in fs::read_dir(folder).map_err(|error| Error::file(folder, error))? {
-        let path = entry.map_err(|error| Error::file(folder, error))?.path();
-        if fs::metadata(&path).is_ok_and(|meta| meta.is_file() && meta.len() > 0) {
+    for path in entries(folder)? {
+        if regular_file(&path)?.is_some_and(|meta| meta.len() > 0) {
             groups.entry(Log::of(&path)?).or_default().push(path);
         }
     }
@@ -164,6 +163,23 @@ fn find_in_folder(folder: &Path) -> Result<Vec<Log>> {
     }
 }
 
+fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let failed = |error| Error::file(folder, error);
+    fs::read_dir(folder)
+        .map_err(failed)?
+        .map(|entry| entry.map(|entry| entry.path()).map_err(failed))
+        .collect()
+}
+
+/// What a path means if that is a regular file. A file may go between listing and looking.
+fn regular_file(path: &Path) -> Result<Option<Metadata>> {
+    match fs::metadata(path) {
+        Ok(meta) => Ok(Some(meta).filter(Metadata::is_file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::file(path, error)),
+    }
+}
+
 impl Log {
     /// The log that a live or rotated file belongs to.
     fn of(path: &Path) -> Result<Self> {
@@ -187,17 +203,11 @@ impl Log {
     }
 
     /// Names of the files that belong to this log, with what tells them apart.
-    fn list(&self) -> io::Result<BTreeMap<PathBuf, (u64, u64)>> {
+    fn list(&self) -> Result<BTreeMap<PathBuf, (u64, u64)>> {
         let mut members = BTreeMap::new();
-        for entry in fs::read_dir(&self.folder)? {
-            let entry = entry?;
-            if live_name(entry.file_name().as_bytes()) != self.name {
-                continue;
-            }
-            let path = entry.path();
-            // A file may go between listing and looking.
-            if let Ok(meta) = fs::metadata(&path)
-                && meta.is_file()
+        for path in entries(&self.folder)? {
+            if live_name(path.file_name().unwrap_or_default().as_bytes()) == self.name
+                && let Some(meta) = regular_file(&path)?
             {
                 members.insert(path, (meta.dev(), meta.ino()));
             }
@@ -207,14 +217,10 @@ impl Log {
 
     /// Opens all files of the log in the order in which they were written.
     pub fn open(&self) -> Result<Opened> {
-        let list = || {
-            self.list()
-                .map_err(|error| Error::file(&self.folder, error))
-        };
-        let mut members = list()?;
+        let mut members = self.list()?;
         for _ in 0..MAX_TRIES {
             let opened = self.open_members(&members);
-            let again = list()?;
+            let again = self.list()?;
             if again == members {
                 return opened;
             }

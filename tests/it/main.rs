@@ -7,6 +7,7 @@
 
 mod client;
 mod env;
+mod faults;
 mod figures;
 mod flag;
 mod kill;
