@@ -239,7 +239,8 @@ pub(super) fn go_program(path: &Path, text: &str) -> Result<(Vec<Layer>, Option<
             "loglevel" => {
                 level = Some(match value.to_lowercase().as_str() {
                     "debug" => LevelFilter::Debug,
-                    "info" => LevelFilter::Info,
+                    // The Go program was silent at this level, and cron mails what is said.
+                    "info" => LevelFilter::Warn,
                     "warn" | "warning" => LevelFilter::Warn,
                     "error" => LevelFilter::Error,
                     _ => {

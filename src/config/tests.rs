@@ -272,7 +272,7 @@ fn the_go_programs_file_is_read_where_there_is_no_other() {
     let loaded = setting.load().unwrap();
     assert_eq!(loaded.config.audit_log, [PathBuf::from("/data/mysql")]);
     assert_eq!(loaded.config.sqlite.path, PathBuf::from("/x.db"));
-    assert_eq!(loaded.log_level, Some(LevelFilter::Info));
+    assert_eq!(loaded.log_level, Some(LevelFilter::Warn));
     assert!(loaded.origins["sqlite.path"].ends_with("conntracker.ini: line 3: sqlitepath"));
     assert_eq!(
         setting.toml("").load().unwrap().config.sqlite.path,
