@@ -540,3 +540,188 @@ pub fn repairs(full: &[u8], damaged: &[u8]) -> bool {
             && full.len() & 0xff == usize::from(damaged[kept])
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::escape;
+
+    /// What was understood, in one line: kind, operation, user, host, id, code.
+    fn parsed(line: &[u8]) -> String {
+        let (kind, record) = match parse(line) {
+            Parsed::Record(record) => ("record", record),
+            Parsed::Torn(record) => ("torn", record),
+            Parsed::Tail(record) => ("tail", record),
+            Parsed::Head(_) => return "head".into(),
+            Parsed::Neither => return "neither".into(),
+        };
+        format!(
+            "{kind} {:?} '{}'@'{}' {} {}{}",
+            record.operation,
+            escape(record.username.of(line)),
+            escape(record.host.of(line)),
+            record.connectionid,
+            record.retcode,
+            if record.two_operations {
+                " two operations"
+            } else {
+                ""
+            }
+        )
+    }
+
+    #[test]
+    fn lines_mean_what_the_server_meant() {
+        for (line, expected) in [
+            // As written by 10.5, 10.11 and 11.8.
+            ("a,h,5,0,CONNECT,shop,,0", "record Connect 'a'@'h' 5 0"),
+            (
+                "a,b,2001:db8::66,5,0,CONNECT,sh,op,,0",
+                "record Connect 'a,b'@'2001:db8::66' 5 0",
+            ),
+            (
+                ",127.0.0.1,5,0,FAILED_CONNECT,,,1045",
+                "record FailedConnect ''@'127.0.0.1' 5 1045",
+            ),
+            (",,0,0,DISCONNECT,,,1040", "record Disconnect ''@'' 0 1040"),
+            (",,5,0,CHANGEUSER,OO,OO,,0", "record ChangeUser ''@'' 5 0"),
+            (
+                "a,h,5,0,PROXY_CONNECT,s,`d,b`@`%`,0",
+                "record ProxyConnect 'a'@'h' 5 0",
+            ),
+            (
+                "a,h,5,11,QUERY,shop,'SELECT \\',5,0,CONNECT,,,0\\'',1064",
+                "record Query 'a'@'h' 5 1064",
+            ),
+            ("a,h,5,11,QUERY,,'',0", "record Query 'a'@'h' 5 0"),
+            ("a,h,5,12,READ,mysql,user,", "record Table 'a'@'h' 5 0"),
+            ("a,h,5,12,RENAME,db,t|db2.t2,", "record Table 'a'@'h' 5 0"),
+            // Names that look like fields.
+            (
+                "r,l,9,0,CONNECT,,,0,192.0.2.66,6,0,FAILED_CONNECT,,,1045",
+                "record FailedConnect 'r,l,9,0,CONNECT,,,0'@'192.0.2.66' 6 1045 two operations",
+            ),
+            (
+                "a,h,8,0,CONNECT,w,5,0,CONNECT,z,,0",
+                "record Connect 'a,h,8,0,CONNECT'@'w' 5 0 two operations",
+            ),
+            (
+                "r,l,9,7,QUERY,shop,'select 1',0,h,8,0,FAILED_CONNECT,,,1045",
+                "record FailedConnect 'r,l,9,7,QUERY,shop,'select 1',0'@'h' 8 1045",
+            ),
+            // Community 12.0.1 and later: port, TLS version.
+            (
+                "a,192.168.1.24:54312,7,0,CONNECT,mysql,TLSv1.3,0",
+                "record Connect 'a'@'192.168.1.24' 7 0",
+            ),
+            (
+                "a,2001:db8::5:40812,7,0,CONNECT,,,0",
+                "record Connect 'a'@'2001:db8::5' 7 0",
+            ),
+            (
+                "a,1:2:3:4:5:6:7:8:4081,7,0,CONNECT,,,0",
+                "record Connect 'a'@'1:2:3:4:5:6:7:8' 7 0",
+            ),
+            (
+                "a,2001:db8::5:4081,7,0,CONNECT,,,0",
+                "record Connect 'a'@'2001:db8::5:4081' 7 0",
+            ),
+            (
+                "a,web1.example.com:40101,7,0,CONNECT,,,0",
+                "record Connect 'a'@'web1.example.com' 7 0",
+            ),
+            // Enterprise 12.3 and RDS: an 11th field.
+            (
+                "a,192.168.1.24:54312,7,0,CONNECT,mysql,,0,TLSv1.3",
+                "record Connect 'a'@'192.168.1.24' 7 0",
+            ),
+            (
+                "a,localhost:unavailable,8,0,CONNECT,,,0,",
+                "record Connect 'a'@'localhost' 8 0",
+            ),
+            (
+                "a,h,8,30,AUDIT_CONFIG,,'server_audit_logging=ON',0",
+                "record Query 'a'@'h' 8 0",
+            ),
+            (
+                "a,h,43,0,CONNECT,mydb,,0,SSL/TLS",
+                "record Connect 'a'@'h' 43 0",
+            ),
+            (
+                "a,h,43,1,QUERY,mydb,'SELECT 1, 2',0,,",
+                "record Query 'a'@'h' 43 0",
+            ),
+            // An article's form: an empty field behind host.
+            (
+                "powerdns,localhost,,5,0,CONNECT,powerdns,,0",
+                "record Connect 'powerdns'@'localhost' 5 0",
+            ),
+            // No records.
+            ("x", "head"),
+            ("a,h,5,0,CONNECT,shop,0", "head"),
+            ("a,h,5,0,CONNECT,shop,,", "head"),
+            ("a,h,x,0,CONNECT,shop,,0", "head"),
+            ("a,h,5,1,CONNECT,shop,,0", "head"),
+            ("5,0,CONNECT,shop,,0", "head"),
+            ("a,h,5,0,CONNECT,,,99999999999", "head"),
+            ("a,h,99999999999999999999999,0,CONNECT,,,0", "head"),
+        ] {
+            let line = format!("20261122 19:04:51,db1,{line}");
+            assert_eq!(parsed(line.as_bytes()), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn parts_of_records_are_told_apart() {
+        for (line, expected) in [
+            (
+                "y,h,6,0,FAILED_CONNECT,,,1045",
+                "tail FailedConnect 'y'@'h' 6 1045",
+            ),
+            (",h,6,0,DISCONNECT,,,0", "tail Disconnect ''@'h' 6 0"),
+            ("b,,0", "neither"),
+            ("", "neither"),
+            ("20261122 19:04:51,db1,", "head"),
+            ("20261122 19:04:51,db1", "neither"),
+            (
+                "20261122 19:04:51,db1,alice,192.0.2.620261122 19:10:23,db1,bob,h,95,0,CONNECT,,,0",
+                "torn Connect 'bob'@'h' 95 0",
+            ),
+            (
+                "2026112220261122 19:10:23,db1,bob,h,95,0,CONNECT,,,0",
+                "torn Connect 'bob'@'h' 95 0",
+            ),
+        ] {
+            assert_eq!(parsed(line.as_bytes()), expected, "{line}");
+        }
+        let long = format!(
+            "20261122 19:04:51,db1,{},h,5,0,CONNECT,,,0",
+            "n".repeat(514)
+        );
+        assert_eq!(parsed(long.as_bytes()), "head", "no name is that long");
+    }
+
+    #[test]
+    fn damaged_names_are_recognised_and_repaired() {
+        let name = |len: usize| vec![b'u'; len];
+        let damaged = |kept: usize, len: usize| [name(kept), vec![(len & 0xff) as u8]].concat();
+        for (full, kept) in [
+            (65, 64),
+            (80, 64),
+            (133, 132),
+            (255, 132),
+            (256, 132),
+            (300, 132),
+        ] {
+            assert!(repairs(&name(full), &damaged(kept, full)), "{full}");
+            assert!(!repairs(&name(full + 1), &damaged(kept, full)), "{full}");
+        }
+        assert_eq!(damaged_prefix(&name(64)), None);
+        assert_eq!(damaged_prefix(&name(65)), Some(64), "'u' may be a length");
+        assert_eq!(
+            damaged_prefix(&[name(64), vec![b'@']].concat()),
+            None,
+            "64 is no length"
+        );
+    }
+}

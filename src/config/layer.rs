@@ -252,7 +252,7 @@ pub(super) fn go_program(path: &Path, text: &str) -> Result<(Vec<Layer>, Option<
                 });
                 continue;
             }
-            // One thread reads faster now than that program's workers together.
+            // There are no workers to limit.
             "maxworkers" => continue,
             _ => {
                 log::warn!("{place}: there is no such key, it is ignored");
