@@ -190,8 +190,8 @@ fn attempt(
     let mut in_flight = false;
     for at in 0..plan.files.len() {
         let Some(from) = plan.start[at] else { continue };
-        let framing = plan.files[at].framing()?.unwrap_or(Framing::None);
-        let mut unframer = (framing == Framing::Syslog)
+        let framing = plan.files[at].framing()?.or(plan.framing);
+        let mut unframer = (framing == Some(Framing::Syslog))
             .then(|| Unframer::new(plan.files[at].written(), pass.known.clock.map(|at| at.0)));
         let opened = open_lines(&plan.files[at], from, plan.marks[at].as_ref());
         let mut lines = match opened {
@@ -338,7 +338,7 @@ fn commit_stream(
 ) -> Result<()> {
     let named = settings.server_name.as_deref().map(Name::from);
     let server = named
-        .or_else(|| trust.serverhost().cloned())
+        .or_else(|| trust.first_serverhost().cloned())
         .unwrap_or_default();
     let batch = session.tally.take(&server);
     let next = Checkpoint {
@@ -391,6 +391,8 @@ struct Plan {
     numbers: HashMap<String, usize>,
     /// Numbers of the marks of the last run whose file was found.
     found: Vec<usize>,
+    /// The framing of files that do not show it by themselves.
+    framing: Option<Framing>,
 }
 
 impl Plan {
@@ -403,7 +405,9 @@ impl Plan {
             rewritten: false,
             numbers: HashMap::new(),
             found: Vec::new(),
+            framing: None,
         };
+        plan.framing = files.iter().find_map(|file| file.framing().ok().flatten());
         for file in files {
             let candidates = known
                 .files
@@ -414,6 +418,9 @@ impl Plan {
             let Some((number, mark)) = best else {
                 match file.framing() {
                     Ok(Some(_)) => plan.add(file, None, Some(0), false),
+                    Ok(None) if plan.may_show_later(&file) => {
+                        plan.add(file, None, Some(0), false);
+                    }
                     Ok(None) => errors.push(file.not_understood()),
                     Err(error) => errors.push(error),
                 }
@@ -450,6 +457,16 @@ impl Plan {
         self.marks.push(mark);
         self.start.push(start);
         self.skip.push(skip);
+    }
+
+    /// Whether a file without a record may be one of this log all the same: behind a rotation there
+    /// may be nothing yet but a name with line breaks, or lines of other programs.
+    fn may_show_later(&self, file: &LogFile) -> bool {
+        match self.framing {
+            Some(Framing::None) => file.first_stamp().is_some(),
+            Some(Framing::Syslog) => true,
+            None => false,
+        }
     }
 
     fn number_of(&self, path: &str) -> Option<usize> {
@@ -608,7 +625,7 @@ impl Pass<'_> {
                 .own
                 .as_ref()
                 .map(|own| own.server.clone())
-                .or_else(|| trust.serverhost().cloned())
+                .or_else(|| trust.first_serverhost().cloned())
                 .unwrap_or_default(),
         }
     }

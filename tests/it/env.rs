@@ -31,6 +31,8 @@ pub(crate) const MANY_ROUNDS: usize = 5_000;
 pub(crate) struct TestEnv {
     folder: TempDir,
     log: PathBuf,
+    config: PathBuf,
+    sqlite: PathBuf,
     time_zone: &'static str,
 }
 
@@ -41,10 +43,13 @@ impl TestEnv {
         let log = folder.path().join("log/server_audit.log");
         fs::create_dir(folder.path().join("log")).expect("a folder for the log");
         // Empty, and named on each command line: the machine may have a configuration of its own.
-        fs::write(folder.path().join("conntracker.toml"), "").expect("a configuration");
+        let config = folder.path().join("conntracker.toml");
+        fs::write(&config, "").expect("a configuration");
         Self {
-            folder,
             log,
+            config,
+            sqlite: folder.path().join("conntracker.sqlite"),
+            folder,
             time_zone: "UTC",
         }
     }
@@ -62,6 +67,37 @@ impl TestEnv {
         Self { time_zone, ..self }
     }
 
+    /// A configuration file of this name and content.
+    pub(crate) fn configured(self, name: &str, text: &str) -> Self {
+        let config = self.path(name);
+        fs::write(&config, text).expect("a configuration");
+        Self { config, ..self }
+    }
+
+    /// A log of another name.
+    pub(crate) fn log(self, name: &str) -> Self {
+        let log = self.log.with_file_name(name);
+        Self { log, ..self }
+    }
+
+    /// An environment that keeps the answer elsewhere.
+    pub(crate) fn sqlite(self, sqlite: impl Into<PathBuf>) -> Self {
+        Self {
+            sqlite: sqlite.into(),
+            ..self
+        }
+    }
+
+    /// Where the answer is kept.
+    pub(crate) fn sqlite_path(&self) -> &Path {
+        &self.sqlite
+    }
+
+    /// A path in this environment's folder.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
     /// The live audit log.
     pub(crate) fn log_path(&self) -> &Path {
         &self.log
@@ -76,13 +112,28 @@ impl TestEnv {
     /// Starts `conntracker` with these arguments.
     #[track_caller]
     pub(crate) fn start(&self, args: &[&str]) -> Started<'_> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_conntracker"));
+        self.start_command(self.command(args))
+    }
+
+    /// The command line with these arguments, for a test that wants to change something about it.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        self.command_of(env!("CARGO_BIN_EXE_conntracker"), args)
+    }
+
+    /// The same with `script` of a shell before it: its `"$@"` is the command line.
+    pub(crate) fn shell(&self, script: &str, args: &[&str]) -> Command {
+        let program = env!("CARGO_BIN_EXE_conntracker");
+        self.command_of("sh", &[&["-c", script, "sh", program], args].concat())
+    }
+
+    fn command_of(&self, program: &str, args: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command
             .args(args)
             .arg("--config")
-            .arg(self.folder.path().join("conntracker.toml"))
+            .arg(&self.config)
             .arg("--sqlite")
-            .arg(self.folder.path().join("conntracker.sqlite"))
+            .arg(&self.sqlite)
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", self.folder.path())
@@ -91,6 +142,12 @@ impl TestEnv {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        command
+    }
+
+    /// Starts a command line of [`command`](Self::command).
+    #[track_caller]
+    pub(crate) fn start_command(&self, mut command: Command) -> Started<'_> {
         let child = command
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -338,6 +395,35 @@ impl Finished<'_> {
         self
     }
 
+    /// It said (on stderr) one line, which contains each of `words`.
+    #[track_caller]
+    pub(crate) fn complains_once(&self, words: &[&str]) -> &Self {
+        let stderr = self.stderr();
+        if stderr.lines().count() != 1 {
+            self.fail("should have said one line on stderr");
+        }
+        words.iter().fold(self, |this, words| this.complains(words))
+    }
+
+    /// What it said on stdout.
+    pub(crate) fn stdout(&self) -> String {
+        String::from_utf8_lossy(&self.output.stdout).into_owned()
+    }
+
+    /// What it said on stderr.
+    pub(crate) fn stderr(&self) -> String {
+        String::from_utf8_lossy(&self.output.stderr).into_owned()
+    }
+
+    /// It printed (on stdout) exactly this.
+    #[track_caller]
+    pub(crate) fn prints(&self, text: &str) -> &Self {
+        if self.output.stdout != text.as_bytes() {
+            self.fail(&format!("should have printed:\n{text}"));
+        }
+        self
+    }
+
     /// The rows that it printed; it may have found them worth a look (1).
     #[track_caller]
     pub(crate) fn json(&self) -> Vec<Value> {
@@ -350,8 +436,9 @@ impl Finished<'_> {
         }
     }
 
+    /// Fails with everything that one wants to know of this run.
     #[track_caller]
-    fn fail(&self, what: &str) -> ! {
+    pub(crate) fn fail(&self, what: &str) -> ! {
         panic!(
             "{}\n{what}\n{}\nstdout: {}\nstderr: {}\n{}",
             self.command,

@@ -217,6 +217,8 @@ pub struct Trust {
     /// The line that would be repeated next behind a database name, and where.
     repeated: Option<(u64, u64)>,
     serverhost: Option<Name>,
+    /// What it called itself in the first line.
+    first_serverhost: Option<Name>,
     /// The first of the lines that name another server, if such lines were read last.
     foreign: Option<u64>,
     hasher: foldhash::fast::FixedState,
@@ -237,6 +239,7 @@ impl Trust {
             aside,
             forward: None,
             repeated: None,
+            first_serverhost: serverhost.clone(),
             serverhost,
             foreign: None,
             hasher: foldhash::fast::FixedState::default(),
@@ -246,6 +249,11 @@ impl Trust {
     /// The name that the server calls itself in the log.
     pub fn serverhost(&self) -> Option<&Name> {
         self.serverhost.as_ref()
+    }
+
+    /// The name that it called itself at first, before it may have been renamed.
+    pub fn first_serverhost(&self) -> Option<&Name> {
+        self.first_serverhost.as_ref()
     }
 
     /// Takes the next complete line (without its line end) and passes on what is judged by it.

@@ -347,7 +347,9 @@ impl Trust {
         let known = match &self.serverhost {
             Some(known) => known,
             None => {
-                self.serverhost = Some(Name::from(name));
+                let name = Name::from(name);
+                self.first_serverhost = Some(name.clone());
+                self.serverhost = Some(name);
                 return;
             }
         };
