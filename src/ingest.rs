@@ -10,12 +10,11 @@ use std::io::Read;
 use std::path::Path;
 
 use crate::audit_log::reader::{Lines, Packing};
-use crate::audit_log::record::Head;
 use crate::audit_log::session::{Connections, Gap, Malformed, Session};
 use crate::audit_log::source::{Log, LogFile, Opened};
 use crate::audit_log::syslog::{Framing, Unframer};
 use crate::audit_log::timestamp::Clock;
-use crate::audit_log::trust::{PATIENCE, Place, Trust};
+use crate::audit_log::trust::{Place, Trust};
 use crate::checkpoint::{Checkpoint, DIGEST_BYTES, Digest, FileMark};
 use crate::error::{Error, Result};
 use crate::name::{Name, escape};
@@ -248,11 +247,7 @@ fn attempt(
     }
 
     let quiet = plan.files.last().is_none_or(LogFile::is_quiet);
-    let now = UtcSeconds::now();
-    let mut clock = session.clock.clone();
-    // What claims to be from the future is not recent: the clock or the zone is wrong.
-    let mut is_recent = |head: &Head| (now.0 - clock.peek(head.time).0).abs() <= PATIENCE;
-    trust.finish(in_flight, quiet, &mut is_recent, &mut session);
+    trust.finish(in_flight, quiet, &mut session);
     pass.commit(plan.marks_of(&pass), &trust, &mut session)
 }
 
@@ -323,7 +318,7 @@ pub fn ingest_stream(
             b"(an unfinished line)".to_vec(),
         ));
     }
-    trust.finish(false, true, &mut |_| false, &mut session);
+    trust.finish(false, true, &mut session);
     commit_stream(&trust, &mut session, settings, store, &mut outcome)?;
     Ok(outcome)
 }

@@ -42,7 +42,11 @@ impl Aside {
         }
     }
 
+    /// Reports the record as doubtful, once.
     pub(super) fn tell(&mut self, sink: &mut dyn Sink) {
+        if self.told {
+            return;
+        }
         if let Some(record) = record::parse(&self.text.0).record() {
             let verdict = Verdict::Doubtful(record, self.why, self.from.as_ref());
             sink.line(&self.text.0, self.place(), verdict, None);
@@ -73,9 +77,7 @@ pub(super) fn set_aside(
     }
     if aside.len() >= MAX_ASIDE {
         let mut oldest = aside.remove(0);
-        if !oldest.told {
-            oldest.tell(sink);
-        }
+        oldest.tell(sink);
     }
     aside.push(Aside {
         file: String::new(),
@@ -117,7 +119,7 @@ pub(super) fn believe_aside(
             sink.line(&entry.text.0, entry.place(), Verdict::Believed(other), None);
             return false;
         }
-        if opens && !entry.told {
+        if opens {
             entry.tell(sink);
         }
         !opens

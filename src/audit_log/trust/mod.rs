@@ -428,15 +428,8 @@ impl Trust {
     ///
     /// `in_flight`: the end of what was read may lie inside a record that is being written.
     /// `quiet`: nothing was written for longer than [`PATIENCE`], so what is missing is not coming.
-    /// `is_recent`: whether a record is so young that others of its connection may be to come; those
-    /// that were set aside and are older are reported as doubtful.
-    pub fn finish(
-        &mut self,
-        in_flight: bool,
-        quiet: bool,
-        is_recent: &mut dyn FnMut(&Head) -> bool,
-        sink: &mut dyn Sink,
-    ) {
+    /// Records that are still set aside then are reported as doubtful.
+    pub fn finish(&mut self, in_flight: bool, quiet: bool, sink: &mut dyn Sink) {
         while self
             .refused
             .front()
@@ -454,10 +447,7 @@ impl Trust {
             self.pass_next(sink);
         }
         for aside in &mut self.aside {
-            let parsed = record::parse(&aside.text.0);
-            if !aside.told && !head_of(&parsed).is_some_and(|head| is_recent(&head)) {
-                aside.tell(sink);
-            }
+            aside.tell(sink);
         }
     }
 

@@ -191,8 +191,12 @@ impl Trust {
 
     /// The CONNECT or FAILED_CONNECT of the connection that a DISCONNECT ends, if it still waits
     /// here, and whether the user was changed in between.
+    ///
+    /// A forged record may bear the id of the very connection that wrote it. So the record that
+    /// opened the connection for the same user comes first, the latest with this id only else.
     fn opener(&self, seq: u64, record: &Record) -> Option<(u64, bool)> {
         let mut changed = false;
+        let mut latest = None;
         for at in (self.first..seq).rev() {
             let Some(other) = self.held(at).parsed.record() else {
                 continue;
@@ -201,12 +205,17 @@ impl Trust {
                 continue;
             }
             match other.operation {
-                Operation::Connect | Operation::FailedConnect => return Some((at, changed)),
+                Operation::Connect | Operation::FailedConnect => {
+                    if is_same_connection((record, self.text(seq)), (other, self.text(at))) {
+                        return Some((at, changed));
+                    }
+                    latest = latest.or(Some((at, changed)));
+                }
                 Operation::ChangeUser => changed |= other.retcode == 0,
                 _ => {}
             }
         }
-        None
+        latest
     }
 
     // --- Rule: a record's own time is the server's, or its head was written by a client.

@@ -72,7 +72,7 @@ fn run(lines: &[(char, &str)], stop_after_each: bool) -> Vec<char> {
             lines[at].0 == '.' || *next == "y,192.0.2.66,6,0,FAILED_CONNECT,,,1045"
         });
         if stop_after_each && !inside && lines[at].0 == '+' {
-            trust.finish(false, false, &mut |_| true, &mut notes);
+            trust.finish(false, false, &mut notes);
             let mut next = Trust::new(trust.serverhost().cloned(), trust.aside(&files));
             for pending in trust.pending(&files) {
                 let place = Place {
@@ -84,7 +84,7 @@ fn run(lines: &[(char, &str)], stop_after_each: bool) -> Vec<char> {
             trust = next;
         }
     }
-    trust.finish(false, false, &mut |_| false, &mut notes);
+    trust.finish(false, false, &mut notes);
     offsets
         .into_iter()
         .map(|offset| {
@@ -281,4 +281,20 @@ fn what_a_full_disk_leaves_is_believed_if_the_connection_goes_on() {
          +20261122 19:04:59,db1,bob,192.0.2.66,95,0,DISCONNECT,,,0
          -20261122 19:04:59,db1,alice,192.020261122 19:05:59,db1,eve,192.0.2.66,97,0,CONNECT,,,0",
     );
+}
+
+#[test]
+fn a_forged_record_may_bear_the_id_of_its_own_connection() {
+    judges(&format!(
+        "{HONEST}
+         -20261122 19:04:51,db1,root2,localhost,6,0,CONNECT,,,0
+         +20261122 19:04:51,db1,mallory,192.0.2.66,6,0,FAILED_CONNECT,,,1045
+         -20261122 19:04:52,db1,root2,localhost,6,0,CONNECT,,,0
+         +20261122 19:04:51,db1,mallory,192.0.2.66,6,0,DISCONNECT,,,0
+         +20261122 19:04:51,db1,alice,127.0.0.1,7,0,CONNECT,,,0
+         -20261122 19:04:51,db1,root,::1,7,0,CONNECT,,,0
+         +20261122 19:04:51,db1,alice,127.0.0.1,7,0,DISCONNECT,,,0
+         -20261122 19:04:51,db1,root,::1,7,0,CONNECT,,,0
+         {HONEST}"
+    ));
 }
