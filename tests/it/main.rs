@@ -12,6 +12,7 @@ mod env;
 mod faults;
 mod figures;
 mod flag;
+mod honest;
 mod kill;
 mod live;
 mod mariadb;

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Place, Sink, Verdict, Why, is_same_connection};
+use super::{Place, Sink, Verdict, WINDOW, Why, is_same_connection};
 use crate::audit_log::record::{self, Operation, Record};
 use crate::name::Name;
 
@@ -92,9 +92,13 @@ pub(super) fn set_aside(
 
 /// A record beyond doubt proves those that were set aside genuine, or, if it opens the same
 /// connection id for another account, leaves them in doubt for good.
+///
+/// `far_from`: the place of a record that is not quite beyond doubt. It proves nothing about what may
+/// be one payload with it.
 pub(super) fn believe_aside(
     aside: &mut Vec<Aside>,
     (record, text): (&Record, &[u8]),
+    far_from: Option<Place>,
     sink: &mut dyn Sink,
 ) {
     if aside.is_empty() {
@@ -109,7 +113,10 @@ pub(super) fn believe_aside(
         let Some(other) = parsed.record() else {
             return false;
         };
-        if other.connectionid != record.connectionid {
+        let near = far_from.is_some_and(|place| {
+            place.file == entry.number && place.offset.abs_diff(entry.offset) < WINDOW
+        });
+        if other.connectionid != record.connectionid || near {
             return true;
         }
         if is_same_connection((record, text), (other, &entry.text.0)) {

@@ -63,6 +63,9 @@ pub enum Why {
     ChangeOfUser,
     /// It stands before a record whose name is not the one that its connection began with.
     OtherName,
+    /// It stands before the end of a session that changed its user to one whose name is written
+    /// there for the first time.
+    ChangedName,
     /// The same line stands behind two records of one other connection.
     DatabaseName,
     /// It stands before a record whose time runs backwards.
@@ -93,6 +96,9 @@ impl Why {
             }
             Self::OtherName => {
                 "before a record whose user is not the one that its connection began with"
+            }
+            Self::ChangedName => {
+                "before the end of a session that changed its user: the new name may hold a line break"
             }
             Self::DatabaseName => {
                 "the same line stands behind both records of another connection: its database name holds a line break"
@@ -361,6 +367,11 @@ impl Trust {
                 );
             }
             (Some(record), None, Some((why, from))) => {
+                if *why == Why::ChangedName {
+                    // Where many sessions change their user, beginning and end of one session may
+                    // stand before the ends of two others: they vouch for each other.
+                    believe_aside(&mut self.aside, (record, text), Some(held.place), sink);
+                }
                 set_aside(
                     &mut self.aside,
                     text,
@@ -370,7 +381,7 @@ impl Trust {
                 );
             }
             (Some(record), None, None) => {
-                believe_aside(&mut self.aside, (record, text), sink);
+                believe_aside(&mut self.aside, (record, text), None, sink);
                 sink.line(text, held.place, Verdict::Believed(record), whole);
             }
         }

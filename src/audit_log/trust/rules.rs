@@ -177,11 +177,12 @@ impl Trust {
         if record.two_operations {
             self.doubt(seq, Why::TwoOperations, None);
         } else {
-            self.ask(
-                self.reach_of(seq, record.username.end()),
-                seq,
-                Why::OtherName,
-            );
+            let why = if changed {
+                Why::ChangedName
+            } else {
+                Why::OtherName
+            };
+            self.ask(self.reach_of(seq, record.username.end()), seq, why);
             if !changed {
                 self.doubt(seq, Why::OtherName, None);
             }
@@ -413,8 +414,14 @@ impl Trust {
         for at in first..asker {
             let known = match self.held(at).parsed.record() {
                 // The end of a session may rest on its beginning; a login needs a later record.
+                // Changed users are common where a pool changes them: there both records of a
+                // refused login vouch for each other.
                 Some(record) if record.operation == Operation::Disconnect => {
-                    (self.first..first).any(|before| self.is_begun_by(before, at))
+                    let from = if why == Why::ChangedName { at } else { first };
+                    (self.first..from).any(|before| self.is_begun_by(before, at))
+                }
+                Some(record) if record.operation == Operation::FailedConnect => {
+                    why == Why::ChangedName && (at + 1..asker).any(|end| self.is_end_of(end, at))
                 }
                 // A change of user names nobody; it is what lets the asker have another name.
                 Some(record) => {
@@ -438,6 +445,17 @@ impl Trust {
         }
         while self.refused.front().is_some_and(|refused| refused.answered) {
             self.refused.pop_front();
+        }
+    }
+
+    /// Whether line `end` is the DISCONNECT of the refused login in line `begin`.
+    fn is_end_of(&self, end: u64, begin: u64) -> bool {
+        match (self.held(end).parsed, self.held(begin).parsed) {
+            (Parsed::Record(a), Parsed::Record(b)) => {
+                a.operation == Operation::Disconnect
+                    && is_same_connection((&a, self.text(end)), (&b, self.text(begin)))
+            }
+            _ => false,
         }
     }
 

@@ -298,3 +298,16 @@ fn a_forged_record_may_bear_the_id_of_its_own_connection() {
          {HONEST}"
     ));
 }
+
+#[test]
+fn a_change_into_an_anonymous_account_writes_its_name_once() {
+    judges(&format!(
+        "{HONEST}
+         +20261122 19:04:51,db1,guest,192.0.2.66,6,0,CONNECT,,,0
+         +20261122 19:04:51,db1,,,6,0,CHANGEUSER,,,0
+         -20261122 19:04:51,db1,root2,l,9,0,CONNECT,,,0
+         -20261122 19:04:51,db1,root2,l,9,0,DISCONNECT,,,0
+         +20261122 19:04:51,db1,m,192.0.2.66,6,0,DISCONNECT,,,0
+         {HONEST}"
+    ));
+}
