@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Place, Sink, Verdict, WINDOW, Why, is_same_connection};
+use super::{Asked, Place, Sink, Verdict, Why, is_same_connection};
 use crate::audit_log::record::{self, Operation, Record};
 use crate::name::Name;
 
@@ -27,6 +27,8 @@ pub struct Aside {
     pub why: Why,
     /// The address of the connection that wrote it, as far as known.
     pub from: Option<Name>,
+    /// First byte of the line of the record that it may be a part of.
+    pub asker: u64,
     /// It was reported as doubtful, which is to be withdrawn should it prove genuine.
     pub told: bool,
     /// Number of the file in this run's list.
@@ -59,7 +61,7 @@ pub(super) fn set_aside(
     aside: &mut Vec<Aside>,
     text: &[u8],
     place: Place,
-    (record, why, from): (&Record, Why, &Option<Name>),
+    (record, asked): (&Record, &Asked),
     sink: &mut dyn Sink,
 ) {
     let logs_in = matches!(
@@ -70,7 +72,7 @@ pub(super) fn set_aside(
         sink.line(
             text,
             place,
-            Verdict::Doubtful(record, why, from.as_ref()),
+            Verdict::Doubtful(record, asked.why, asked.from.as_ref()),
             None,
         );
         return;
@@ -83,8 +85,9 @@ pub(super) fn set_aside(
         file: String::new(),
         offset: place.offset,
         text: Name::from(text),
-        why,
-        from: from.clone(),
+        why: asked.why,
+        from: asked.from.clone(),
+        asker: asked.asker,
         told: false,
         number: place.file,
     });
@@ -93,12 +96,12 @@ pub(super) fn set_aside(
 /// A record beyond doubt proves those that were set aside genuine, or, if it opens the same
 /// connection id for another account, leaves them in doubt for good.
 ///
-/// `far_from`: the place of a record that is not quite beyond doubt. It proves nothing about what may
-/// be one payload with it.
+/// `asker`: the record is itself in doubt, before the record that begins at this byte. It proves
+/// nothing about what may be one payload with it.
 pub(super) fn believe_aside(
     aside: &mut Vec<Aside>,
     (record, text): (&Record, &[u8]),
-    far_from: Option<Place>,
+    asker: Option<u64>,
     sink: &mut dyn Sink,
 ) {
     if aside.is_empty() {
@@ -113,10 +116,8 @@ pub(super) fn believe_aside(
         let Some(other) = parsed.record() else {
             return false;
         };
-        let near = far_from.is_some_and(|place| {
-            place.file == entry.number && place.offset.abs_diff(entry.offset) < WINDOW
-        });
-        if other.connectionid != record.connectionid || near {
+        let one_payload = asker.is_some_and(|asker| asker == entry.asker);
+        if other.connectionid != record.connectionid || one_payload {
             return true;
         }
         if is_same_connection((record, text), (other, &entry.text.0)) {

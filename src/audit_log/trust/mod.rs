@@ -175,6 +175,16 @@ pub struct Pending {
     pub passed: bool,
 }
 
+/// Why a record needs another one to be believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Asked {
+    why: Why,
+    /// Who wrote the record whose name it may be a part of.
+    from: Option<Name>,
+    /// The first byte of that record's line.
+    asker: u64,
+}
+
 struct Held {
     place: Place,
     /// Place of the text in the arena, counted from the arena's first byte ever.
@@ -189,7 +199,7 @@ struct Held {
     /// The fragment in whose reach it stands.
     near: Option<u64>,
     /// Believed only if another record tells of the same connection.
-    asked: Option<(Why, Option<Name>)>,
+    asked: Option<Asked>,
     /// A part of a name whose whole is known.
     explained: bool,
     whole: Option<Whole>,
@@ -366,19 +376,13 @@ impl Trust {
                     whole,
                 );
             }
-            (Some(record), None, Some((why, from))) => {
-                if *why == Why::ChangedName {
+            (Some(record), None, Some(asked)) => {
+                if asked.why == Why::ChangedName {
                     // Where many sessions change their user, beginning and end of one session may
                     // stand before the ends of two others: they vouch for each other.
-                    believe_aside(&mut self.aside, (record, text), Some(held.place), sink);
+                    believe_aside(&mut self.aside, (record, text), Some(asked.asker), sink);
                 }
-                set_aside(
-                    &mut self.aside,
-                    text,
-                    held.place,
-                    (record, *why, from),
-                    sink,
-                );
+                set_aside(&mut self.aside, text, held.place, (record, asked), sink);
             }
             (Some(record), None, None) => {
                 believe_aside(&mut self.aside, (record, text), None, sink);

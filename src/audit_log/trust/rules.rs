@@ -1,7 +1,7 @@
 //! The rules, each with the attack that it stops. A rule looks at the lines in the queue when the
 //! line comes that sets it off, and leaves its mark on them.
 
-use super::{MAX_WAIT, PATIENCE, REACH, Refused, Trust, Whole, Why};
+use super::{Asked, MAX_WAIT, PATIENCE, REACH, Refused, Trust, Whole, Why};
 use super::{characters, head_end, head_of, is_same_connection};
 use crate::audit_log::record::{Head, Operation, Parsed, Record};
 use crate::audit_log::timestamp::{DISORDER, Stamp};
@@ -36,7 +36,12 @@ impl Trust {
             Parsed::Torn(record) => {
                 self.judge_record(seq, &record, false);
                 // What a full disk leaves is honest if another record tells of the connection.
-                self.held_mut(seq).asked = Some((Why::Torn, None));
+                let asker = self.held(seq).place.offset;
+                self.held_mut(seq).asked = Some(Asked {
+                    why: Why::Torn,
+                    from: None,
+                    asker,
+                });
             }
         }
     }
@@ -411,6 +416,7 @@ impl Trust {
             .parsed
             .record()
             .map(|record| record.connectionid);
+        let place = self.held(asker).place;
         for at in first..asker {
             let known = match self.held(at).parsed.record() {
                 // The end of a session may rest on its beginning; a login needs a later record.
@@ -430,7 +436,11 @@ impl Trust {
                 None => false,
             };
             if !known && self.held(at).asked.is_none() {
-                self.held_mut(at).asked = Some((why, from.clone()));
+                self.held_mut(at).asked = Some(Asked {
+                    why,
+                    from: from.clone(),
+                    asker: place.offset,
+                });
             }
         }
     }
