@@ -54,6 +54,7 @@ CREATE TABLE IF NOT EXISTS quarantine (
     file         TEXT    NOT NULL,
     offset       INTEGER NOT NULL
 );
+CREATE INDEX IF NOT EXISTS quarantine_of_server ON quarantine (server, id);
 
 -- The spans of time that the log covers. `gap` says why the time before a span is missing.
 CREATE TABLE IF NOT EXISTS coverage (

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::audit_log::reader::{Lines, Packing};
 use crate::audit_log::session::{Connections, Gap, Malformed, Session};
@@ -28,6 +28,9 @@ const MAX_TRIES: usize = 100;
 /// A write to the file becomes visible page by page: only at such an offset can a complete line be
 /// the first part of a record that is just being written. Page size of the common architectures.
 const PAGE: u64 = 4_096;
+
+/// Why time is missing where a file no longer holds what it held when it was read last.
+const REWRITTEN: &str = "a file was changed before the place reached";
 
 /// What a pass needs to know beside the log and the store.
 #[derive(Clone, Debug)]
@@ -94,10 +97,16 @@ pub fn ingest(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Outcome> {
     let mut outcome = Outcome::default();
+    let mut damaged = Vec::new();
     for _ in 0..MAX_TRIES {
         outcome.errors.clear();
-        match attempt(log, settings, store, progress, &mut outcome) {
-            Ok(()) => return Ok(outcome),
+        match attempt(log, settings, store, progress, &mut damaged, &mut outcome) {
+            Ok(()) => {
+                outcome
+                    .errors
+                    .extend(damaged.into_iter().map(|(_, error)| error));
+                return Ok(outcome);
+            }
             Err(Setback::Again) => {}
             Err(Setback::Failed(error)) => return Err(error),
         }
@@ -116,6 +125,7 @@ fn attempt(
     settings: &Settings,
     store: &mut dyn Store,
     progress: &mut dyn FnMut(u64, u64),
+    damaged: &mut Vec<(PathBuf, Error)>,
     outcome: &mut Outcome,
 ) -> Result<(), Setback> {
     let source = log.path().to_string_lossy().into_owned();
@@ -133,6 +143,7 @@ fn attempt(
         .or_else(|| adopt(checkpoints, &files))
         .unwrap_or_default();
     let mut plan = Plan::new(&known, files, &mut outcome.errors)?;
+    plan.leave_out(damaged);
 
     let mut tally = Tally::default();
     let mut session = Session {
@@ -150,7 +161,7 @@ fn attempt(
         outcome.history = plan.history(&mut session.clock.clone(), &known);
     }
     if plan.rewritten && session.connections.gap.is_none() {
-        session.connections.gap = Some("the file was changed before the place reached".into());
+        session.connections.gap = Some(REWRITTEN.into());
     }
 
     let mut pass = Pass {
@@ -189,13 +200,26 @@ fn attempt(
     let mut in_flight = false;
     for at in 0..plan.files.len() {
         let Some(from) = plan.start[at] else { continue };
-        let framing = plan.files[at].framing()?.or(plan.framing);
+        let framing = match plan.files[at].framing() {
+            Ok(framing) => framing.or(plan.framing),
+            Err(error) => {
+                pass.outcome.errors.push(error);
+                continue;
+            }
+        };
         let mut unframer = (framing == Some(Framing::Syslog))
             .then(|| Unframer::new(plan.files[at].written(), pass.known.clock.map(|at| at.0)));
         let opened = open_lines(&plan.files[at], from, plan.marks[at].as_ref());
         let mut lines = match opened {
             Ok(Some(lines)) => lines,
-            Ok(None) => continue,
+            Ok(None) => {
+                plan.give_up(at);
+                session
+                    .connections
+                    .gap
+                    .get_or_insert_with(|| REWRITTEN.into());
+                continue;
+            }
             Err(error) => {
                 pass.outcome.errors.push(error);
                 continue;
@@ -206,6 +230,12 @@ fn attempt(
             let line = match lines.next_line() {
                 Ok(Some(line)) => line,
                 Ok(None) => break,
+                Err(error) if plan.files[at].packing != Packing::None => {
+                    // Only at its end does it show whether what was unpacked is what was packed.
+                    let error = plan.files[at].unpack_error(error);
+                    damaged.push((plan.files[at].path.clone(), error));
+                    return Err(Setback::Again);
+                }
                 Err(error) => {
                     pass.outcome
                         .errors
@@ -454,13 +484,34 @@ impl Plan {
         self.skip.push(skip);
     }
 
+    /// Reads nothing of files that turned out to be damaged, so that they are read from where they
+    /// were left once they are restored.
+    fn leave_out(&mut self, damaged: &[(PathBuf, Error)]) {
+        for (file, start) in self.files.iter().zip(&mut self.start) {
+            if damaged.iter().any(|(path, _)| *path == file.path) {
+                *start = None;
+            }
+        }
+    }
+
     /// Whether a file without a record may be one of this log all the same: behind a rotation there
-    /// may be nothing yet but a name with line breaks, or lines of other programs.
-    fn may_show_later(&self, file: &LogFile) -> bool {
+    /// may be nothing yet but a name with line breaks, and a syslog may begin with many lines of
+    /// other programs.
+    fn may_show_later(&mut self, file: &LogFile) -> bool {
+        if self.framing.is_none() && file.is_syslog() {
+            self.framing = Some(Framing::Syslog);
+        }
         match self.framing {
             Some(Framing::None) => file.first_stamp().is_some(),
             Some(Framing::Syslog) => true,
             None => false,
+        }
+    }
+
+    /// Reads no more of a packed file that no longer holds what was read of it.
+    fn give_up(&mut self, at: usize) {
+        if let Some(mark) = &mut self.marks[at] {
+            mark.packed = Some(self.files[at].size);
         }
     }
 
@@ -541,7 +592,7 @@ impl Plan {
     }
 }
 
-/// Lines from `from` on; none if the file no longer reaches there.
+/// Lines from `from` on; none if the file no longer holds what was read of it before.
 fn open_lines(file: &LogFile, from: u64, mark: Option<&FileMark>) -> Result<Option<Lines>> {
     let mut lines = file.lines(from)?;
     if file.packing == Packing::None || from == 0 {

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use super::reader::{self, Packing};
 use super::record::Head;
-use super::syslog::Framing;
+use super::syslog::{Framing, Unframer};
 use super::timestamp::Stamp;
 use super::trust;
 use crate::checkpoint::DIGEST_BYTES;
@@ -432,7 +432,8 @@ impl LogFile {
         Ok(begin)
     }
 
-    fn unpack_error(&self, error: io::Error) -> Error {
+    /// What to do about a file that can't be read, or unpacked, to its end.
+    pub fn unpack_error(&self, error: io::Error) -> Error {
         match self.packing {
             Packing::None => Error::file(&self.path, error),
             _ => Error::Content {
@@ -461,6 +462,13 @@ impl LogFile {
             return Ok(is_long.then_some(Framing::None));
         }
         Ok(lines(complete))
+    }
+
+    /// Whether the file begins with lines of a syslog daemon, of whatever program.
+    pub fn is_syslog(&self) -> bool {
+        self.head
+            .split(|byte| *byte == b'\n')
+            .any(|line| Unframer::new(self.written(), None).is_framed(line))
     }
 
     /// When the file was written last, in UTC seconds.

@@ -88,12 +88,7 @@ impl Unframer {
             stamp,
             hostname,
             message,
-        } = match line.first()? {
-            b'{' => json(line)?,
-            b'<' => rfc5424(line)?,
-            byte if byte.is_ascii_digit() => iso(line)?,
-            _ => self.rfc3164(line)?,
-        };
+        } = self.frame(line)?;
         let message = unescape(&message);
         let start = serverhost(&message, hostname)?;
         let mut out = match stamp {
@@ -111,6 +106,20 @@ impl Unframer {
             // Of the plugin, and not understood: say so. Of another program: not ours.
             _ if memmem::find(line, IDENT).is_some() => Some(out),
             _ => None,
+        }
+    }
+
+    /// Whether a daemon wrote this line, for whatever program.
+    pub fn is_framed(&mut self, line: &[u8]) -> bool {
+        self.frame(line).is_some()
+    }
+
+    fn frame<'l>(&mut self, line: &'l [u8]) -> Option<Frame<'l>> {
+        match line.first()? {
+            b'{' => json(line),
+            b'<' => rfc5424(line),
+            byte if byte.is_ascii_digit() => iso(line),
+            _ => self.rfc3164(line),
         }
     }
 

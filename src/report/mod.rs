@@ -65,7 +65,8 @@ impl Look {
             now,
             colour: terminal && !unwanted,
             width: if terminal {
-                comfy_table::Table::new().width()
+                // Some terminals do not know their width and say 0.
+                comfy_table::Table::new().width().filter(|width| *width > 0)
             } else {
                 None
             },

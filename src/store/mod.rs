@@ -20,7 +20,7 @@ pub use sqlite::{SCHEMA as SQLITE_SCHEMA, Sqlite};
 /// one row, and in the end those of all hosts.
 pub const MAX_FAILED_CONNECTS: usize = 10_000;
 
-/// How many doubtful records a store keeps; the newest ones.
+/// How many doubtful records a store keeps for one server; the newest ones.
 pub const MAX_QUARANTINE: usize = 10_000;
 
 /// The use of one account name from one client host: a row of `accounts`.
@@ -207,6 +207,6 @@ pub trait Store {
 pub struct AccountFilter {
     /// Only this server's.
     pub server: Option<Name>,
-    /// Only those whose last sign of use (of any kind) is before this instant.
+    /// Only those whose last sign of use (of any kind) is before this instant, or not known at all.
     pub not_active_since: Option<UtcSeconds>,
 }

@@ -71,7 +71,14 @@ impl Sqlite {
                 message: "does not exist yet; run 'conntracker run' first".into(),
             });
         }
-        let mut this = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let opened = Self::try_connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY);
+        let mut this = match opened {
+            // What a killed run left half-written has to be taken back first.
+            Err(error) if is_interrupted(&error) => {
+                Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?
+            }
+            opened => opened.map_err(|error| explain(path, error))?,
+        };
         match this.version()? {
             VERSION => Ok(this),
             0 => {
@@ -86,22 +93,21 @@ impl Sqlite {
     }
 
     fn connect(path: &Path, mode: OpenFlags) -> Result<Self> {
+        Self::try_connect(path, mode).map_err(|error| explain(path, error))
+    }
+
+    fn try_connect(path: &Path, mode: OpenFlags) -> rusqlite::Result<Self> {
         let flags = mode | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
-        let opened = Connection::open_with_flags(path, flags).and_then(|db| {
-            db.busy_timeout(Duration::from_secs(PATIENCE))?;
-            db.set_prepared_statement_cache_capacity(32);
-            // Not durable until the disk says so: a checkpoint that is lost would be harmless, but
-            // a half-written one would not.
-            db.execute_batch("PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY")?;
-            Ok(db)
-        });
-        match opened {
-            Ok(db) => Ok(Self {
-                path: path.to_owned(),
-                db,
-            }),
-            Err(error) => Err(explain(path, error)),
-        }
+        let db = Connection::open_with_flags(path, flags)?;
+        db.busy_timeout(Duration::from_secs(PATIENCE))?;
+        db.set_prepared_statement_cache_capacity(32);
+        // Not durable until the disk says so: a checkpoint that is lost would be harmless, but
+        // a half-written one would not.
+        db.execute_batch("PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY")?;
+        Ok(Self {
+            path: path.to_owned(),
+            db,
+        })
     }
 
     fn version(&self) -> Result<i64> {
@@ -251,8 +257,18 @@ fn describe(path: &Path) -> String {
     )
 }
 
+/// Whether a run was killed while it wrote, and this connection may not take that back.
+fn is_interrupted(error: &rusqlite::Error) -> bool {
+    error
+        .sqlite_error()
+        .is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_READONLY_ROLLBACK)
+}
+
 fn explain(path: &Path, error: rusqlite::Error) -> Error {
     let hint = match error.sqlite_error_code() {
+        Some(ErrorCode::ReadOnly) if is_interrupted(&error) => {
+            "; a run was killed while it wrote, the next 'conntracker run' puts that right"
+        }
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             "; another program holds it locked, the next run catches up"
         }
@@ -676,8 +692,11 @@ fn write_quarantine(tx: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<()>
         ])?;
     }
     // The newest stay.
-    tx.prepare_cached("DELETE FROM quarantine WHERE id <= (SELECT max(id) FROM quarantine) - ?1")?
-        .execute([MAX_QUARANTINE as i64])?;
+    tx.prepare_cached(
+        "DELETE FROM quarantine WHERE server = ?1 AND id <= (
+             SELECT id FROM quarantine WHERE server = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+    )?
+    .execute(params![batch.server, MAX_QUARANTINE as i64])?;
     Ok(())
 }
 

@@ -3,7 +3,6 @@
 //! others' logins must all count, and the attempt must be told.
 
 use chrono::Utc;
-use serde_json::Value;
 
 use crate::client::{Client, Greeting, Login, Via};
 use crate::env::TestEnv;
@@ -82,7 +81,7 @@ impl Scene {
 
     /// Runs, and judges what came of it. The names that the attacker failed with are his own affair.
     #[track_caller]
-    fn is_not_fooled(mut self, told: bool) {
+    fn must_not_fool(mut self, told: bool) {
         self.honest_login();
         self.server.settle();
         self.truth
@@ -100,20 +99,17 @@ impl Scene {
                 "the forged record counts: {text}\n{log}"
             );
         }
-        let connects: Vec<Value> = accounts;
-        let reported = Figures::reported(&connects, &[]);
+        let reported = Figures::reported(&accounts, &[]);
         assert!(
-            reported.difference(&self.truth).is_empty() || !reported.exceed(&self.truth),
+            !reported.exceed(&self.truth),
             "{}\n{log}",
             reported.difference(&self.truth)
         );
-        for (name, count) in [("app", 2)] {
-            let row = self
-                .env
-                .account(name)
-                .unwrap_or_else(|| panic!("{name} is missing\n{log}"));
-            assert_eq!(row["connects"], count, "{row}\n{log}");
-        }
+        let app = self
+            .env
+            .account("app")
+            .unwrap_or_else(|| panic!("app is missing\n{log}"));
+        assert_eq!(app["connects"], 2, "{app}\n{log}");
         if told {
             let quarantine = self.env.quarantine();
             assert!(
@@ -133,7 +129,7 @@ fn one_line_break() {
     let mut scene = Scene::new();
     scene.honest_login();
     scene.refused(format!("{FORGED}\n{}m", scene.head()).as_bytes());
-    scene.is_not_fooled(true);
+    scene.must_not_fool(true);
 }
 
 #[test]
@@ -141,7 +137,7 @@ fn two_line_breaks() {
     let mut scene = Scene::new();
     scene.honest_login();
     scene.refused(format!("x\n{}{FORGED}\ny", scene.head()).as_bytes());
-    scene.is_not_fooled(true);
+    scene.must_not_fool(true);
 }
 
 #[test]
@@ -152,7 +148,7 @@ fn two_line_breaks_and_no_fragment() {
     scene.refused(
         format!("victim,f,9,0,CONNECT,,,0\n{head}victim,f,9,0,DISCONNECT,,,0\n{head}m").as_bytes(),
     );
-    scene.is_not_fooled(true);
+    scene.must_not_fool(true);
 }
 
 #[test]
@@ -160,7 +156,7 @@ fn three_line_breaks() {
     let mut scene = Scene::new();
     scene.honest_login();
     scene.refused(format!("x\ny\n{}{FORGED}\nz", scene.head()).as_bytes());
-    scene.is_not_fooled(true);
+    scene.must_not_fool(true);
 }
 
 #[test]
@@ -169,7 +165,7 @@ fn commas_alone() {
     scene.honest_login();
     scene.refused(FORGED.as_bytes());
     scene.refused(b"victim,f,99,0,CONNECT,");
-    scene.is_not_fooled(false);
+    scene.must_not_fool(false);
 }
 
 #[test]
@@ -180,7 +176,7 @@ fn filler_that_is_cut_from_one_of_two_records() {
     // Behind the 132 bytes that FAILED_CONNECT shows.
     let filler = "\u{1f600}".repeat(33);
     scene.refused(format!("{filler},f,9,0,DISCONNECT,,,0\n{head}{FORGED}\n{head}m").as_bytes());
-    scene.is_not_fooled(true);
+    scene.must_not_fool(true);
 }
 
 #[test]
@@ -197,7 +193,7 @@ fn the_longest_name() {
     );
     assert_eq!(name.len(), 128);
     scene.refused(name.as_bytes());
-    scene.is_not_fooled(true);
+    scene.must_not_fool(true);
 }
 
 #[test]
@@ -208,7 +204,6 @@ fn the_id_of_a_connection_in_its_handshake() {
     let id = held.connection_id;
     scene.refused(format!("victim,f,{id},0,CONNECT,,,0\n{}m", scene.head()).as_bytes());
     scene.honest_login();
-    scene.truth.add_connects("app", "127.0.0.7", 0);
     drop(held);
     // The login in between counts as well.
     scene.server.settle();
@@ -229,7 +224,7 @@ fn a_refused_change_of_user() {
         .expect_err("a stranger");
     assert_eq!(refusal.code, 1045, "{refusal}");
     guest.quit();
-    scene.is_not_fooled(true);
+    scene.must_not_fool(true);
 }
 
 #[test]
@@ -243,7 +238,7 @@ fn a_change_of_user_into_an_anonymous_account() {
         .change_user(&Login::new(&name, ""))
         .expect("anybody comes in");
     guest.quit();
-    scene.is_not_fooled(true);
+    scene.must_not_fool(true);
 }
 
 #[test]
@@ -258,7 +253,7 @@ fn an_anonymous_account() {
         .expect("anybody comes in");
     client.quit();
     scene.truth.add_connects("m", "127.0.0.66", 1);
-    scene.is_not_fooled(true);
+    scene.must_not_fool(true);
 }
 
 #[test]
@@ -277,7 +272,7 @@ fn a_database_name() {
     let client = scene.greeting().log_in(&login).expect("a guest");
     client.quit();
     scene.truth.add_connects("guest", "127.0.0.66", 1);
-    scene.is_not_fooled(true);
+    scene.must_not_fool(true);
 }
 
 #[test]
@@ -285,5 +280,5 @@ fn an_innocent_address_is_not_blamed() {
     let mut scene = Scene::new();
     scene.honest_login();
     scene.refused(format!("victim,f,99,0,FAILED_CONNECT,,,1045\n{}m", scene.head()).as_bytes());
-    scene.is_not_fooled(true);
+    scene.must_not_fool(true);
 }

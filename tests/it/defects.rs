@@ -90,7 +90,7 @@ fn a_data_directory_is_read_fast_and_without_hanging() {
     symlink("/dev/zero", folder.join("device")).unwrap();
     let locked = folder.join("secret");
     write(&locked, "secret");
-    fs::set_permissions(&locked, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o000)).unwrap();
 
     let env = env.sqlite(folder.join("conntracker.sqlite"));
     let args = ["run", "--audit-log", folder.to_str().unwrap()];

@@ -343,6 +343,11 @@ impl<'env> Started<'env> {
         }
     }
 
+    /// Whether it still runs.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("a look at the run").is_none()
+    }
+
     /// Kills it after `delay` (SIGKILL), and tells whether that came before its end. If it did not,
     /// the run must have been a good one.
     #[track_caller]
@@ -382,6 +387,15 @@ impl Finished<'_> {
     pub(crate) fn exits_with(&self, code: i32) -> &Self {
         if self.output.status.code() != Some(code) {
             self.fail(&format!("should have exited with {code}"));
+        }
+        self
+    }
+
+    /// It did not do its work: it said so (3), or was killed by a signal, which its parent sees.
+    #[track_caller]
+    pub(crate) fn ends_badly(&self) -> &Self {
+        if !matches!(self.output.status.code(), None | Some(3)) {
+            self.fail("should have failed");
         }
         self
     }

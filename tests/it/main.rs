@@ -7,7 +7,9 @@
 
 mod attacks;
 mod cases;
+mod cli;
 mod client;
+mod defects;
 mod env;
 mod faults;
 mod figures;
@@ -17,3 +19,4 @@ mod kill;
 mod live;
 mod mariadb;
 mod random;
+mod store;

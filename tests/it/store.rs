@@ -1,0 +1,1046 @@
+//! What a store promises: [`store_contract`] proves the contract of the trait for any backend, and
+//! the rest of this file what is peculiar to SQLite. Whatever is wrong with its file, nothing may be
+//! lost: the run says what to do, and the next one, when that is done, catches up.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use conntracker::checkpoint::{Checkpoint, Digest, FileMark};
+use conntracker::error::Error;
+use conntracker::name::Name;
+use conntracker::store::{
+    AccountFilter, AccountUse, Batch, Commit, Coverage, Doubtful, FailedConnect,
+    MAX_FAILED_CONNECTS, MAX_QUARANTINE, ProxiedAccount, Sqlite, Store, Withdrawn,
+};
+use conntracker::time::UtcSeconds;
+use rusqlite::Connection;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::env::TestEnv;
+
+#[test]
+fn sqlite_keeps_the_contract() {
+    let folder = TempDir::with_prefix("conntracker-test-").expect("a temporary folder");
+    let path = folder.path().join("conntracker.sqlite");
+    store_contract(|| Box::new(Sqlite::open(&path).expect("a store")));
+}
+
+/// Proves what the trait promises. `open` opens one and the same store, which is empty at first.
+pub(crate) fn store_contract(open: impl Fn() -> Box<dyn Store>) {
+    accounts_are_merged(&mut *open());
+    activity_makes_no_account(&mut *open());
+    failures_are_merged(&mut *open());
+    names_come_back_byte_for_byte(&mut *open());
+    rows_come_in_order(&mut *open());
+    lists_are_filtered(&mut *open());
+    an_error_of_the_reader_is_passed_on(&mut *open());
+    checkpoints_come_back(&mut *open());
+    whoever_comes_second_writes_nothing(&mut *open(), &mut *open());
+    doubts_are_kept_and_withdrawn(&mut *open());
+    failures_beyond_the_cap_are_folded(&mut *open());
+    the_newest_doubts_stay(&mut *open());
+}
+
+fn accounts_are_merged(store: &mut dyn Store) {
+    let used = |name: &str, first, last, active, connects| AccountUse {
+        first_seen: time(first),
+        last_seen: time(last),
+        last_active: time(active),
+        connects,
+        ..account("merge", name.as_bytes(), b"h")
+    };
+    let mut log = Log::new("merge");
+    let steps = [
+        [
+            used("grows", Some(100), Some(200), Some(300), 2),
+            used("shrinks", Some(100), Some(200), Some(300), 2),
+            used("unknown first", None, None, None, 0),
+            used("unknown later", Some(100), Some(200), Some(300), 2),
+        ],
+        [
+            used("grows", Some(50), Some(250), Some(350), 3),
+            used("shrinks", Some(150), Some(150), Some(150), 1),
+            used("unknown first", Some(100), Some(200), Some(300), 2),
+            used("unknown later", None, None, Some(400), 0),
+        ],
+    ];
+    for accounts in steps {
+        log.commit(
+            store,
+            Batch {
+                accounts: accounts.to_vec(),
+                ..Batch::default()
+            },
+        );
+    }
+    assert_eq!(
+        accounts_of(store, "merge"),
+        [
+            used("grows", Some(50), Some(250), Some(350), 5),
+            used("shrinks", Some(100), Some(200), Some(300), 3),
+            used("unknown first", Some(100), Some(200), Some(300), 2),
+            used("unknown later", Some(100), Some(200), Some(400), 2),
+        ],
+        "least first_seen, greatest last_seen and last_active, sum of connects"
+    );
+}
+
+fn activity_makes_no_account(store: &mut dyn Store) {
+    let mut log = Log::new("activity");
+    let known = AccountUse {
+        last_active: time(Some(100)),
+        ..account("activity", b"known", b"h")
+    };
+    let at = |name: &str, at| (Name::from(name), Name::from("h"), UtcSeconds(at));
+    log.commit(
+        store,
+        Batch {
+            accounts: vec![known.clone(), account("activity", b"new", b"h")],
+            // Counts for the account of this very batch as well.
+            activity: vec![at("event", 500), at("known", 50), at("new", 70)],
+            ..Batch::default()
+        },
+    );
+    log.commit(
+        store,
+        Batch {
+            activity: vec![at("event", 600), at("known", 700)],
+            ..Batch::default()
+        },
+    );
+    assert_eq!(
+        accounts_of(store, "activity"),
+        [
+            AccountUse {
+                last_active: time(Some(700)),
+                ..known
+            },
+            AccountUse {
+                last_active: time(Some(70)),
+                ..account("activity", b"new", b"h")
+            },
+        ]
+    );
+}
+
+fn failures_are_merged(store: &mut dyn Store) {
+    let failure = |code, first, last, attempts| FailedConnect {
+        first_seen: UtcSeconds(first),
+        last_seen: UtcSeconds(last),
+        attempts,
+        ..failed("failures", Some("n"), Some("h"), Some(code))
+    };
+    let mut log = Log::new("failures");
+    for failed in [
+        vec![failure(1044, 5, 5, 1), failure(1045, 100, 200, 2)],
+        vec![failure(1045, 50, 150, 3), failure(1045, 160, 250, 1)],
+    ] {
+        log.commit(
+            store,
+            Batch {
+                failed,
+                ..Batch::default()
+            },
+        );
+    }
+    assert_eq!(
+        failures_of(store, "failures", None),
+        [failure(1044, 5, 5, 1), failure(1045, 50, 250, 6)],
+        "least first_seen, greatest last_seen, sum of attempts"
+    );
+}
+
+/// Names that a store may be tempted to take for each other, or to change.
+const NAMES: [&[u8]; 20] = [
+    b"",
+    b" ",
+    b"\0",
+    b"A",
+    b"a",
+    b"a ",
+    b"a  ",
+    b"a\0",
+    b"a\0b",
+    b"a\n",
+    b"a'; DROP TABLE accounts; --",
+    b"a\\",
+    b"a\x80",
+    b"a\xff",
+    b"a\xcc\x88",
+    b"\xc3\xa4",
+    b"\xe2\x80\xae",
+    b"\xf0\x9f\x90\xac",
+    b"\xff\xfe",
+    b"12",
+];
+
+fn names_come_back_byte_for_byte(store: &mut dyn Store) {
+    let long = [&b"\xf0\x9f\x90\xac".repeat(128)[..], b"\xff"].concat();
+    let mut names: Vec<&[u8]> = NAMES.to_vec();
+    names.push(&long);
+    names.sort_unstable();
+    let mut log = Log::new("names");
+    let pairs = || {
+        names
+            .iter()
+            .flat_map(|name| names.iter().map(move |host| (*name, *host)))
+    };
+    // Twice, for what is merged must find its row.
+    for _ in 0..2 {
+        let batch = Batch {
+            accounts: pairs()
+                .map(|(name, host)| account("names", name, host))
+                .collect(),
+            failed: pairs()
+                .map(|(name, host)| FailedConnect {
+                    name: Some(Name::from(name)),
+                    host: Some(Name::from(host)),
+                    ..failed("names", None, None, Some(1045))
+                })
+                .collect(),
+            quarantine: vec![Doubtful {
+                from: Some(Name::from(&long[..])),
+                why: "a reason".into(),
+                file: "/a folder/é.log".into(),
+                ..doubtful("names", &long, u64::from(u32::MAX) + 1)
+            }],
+            ..Batch::default()
+        };
+        log.commit(store, batch);
+    }
+    let accounts = accounts_of(store, "names");
+    let found = accounts
+        .iter()
+        .map(|row| (&row.name.0[..], &row.host.0[..]));
+    assert!(found.eq(pairs()), "accounts:\n{accounts:#?}");
+    assert!(
+        accounts.iter().all(|row| row.connects == 2),
+        "{accounts:#?}"
+    );
+    let failures = failures_of(store, "names", None);
+    let found = failures.iter().map(|row| {
+        let (name, host) = (row.name.as_ref(), row.host.as_ref());
+        (&name.expect("a name").0[..], &host.expect("a host").0[..])
+    });
+    assert!(found.eq(pairs()), "failures:\n{failures:#?}");
+    assert!(
+        failures.iter().all(|row| row.attempts == 2),
+        "{failures:#?}"
+    );
+
+    // So does the name of the server.
+    for server in names.iter().filter(|name| !name.is_empty()) {
+        let mut log = Log {
+            server: Name::from(*server),
+            ..Log::new(&format!("names of {}", Name::from(*server)))
+        };
+        let row = AccountUse {
+            server: log.server.clone(),
+            ..account("", b"n", b"h")
+        };
+        log.commit(
+            store,
+            Batch {
+                accounts: vec![row.clone()],
+                ..Batch::default()
+            },
+        );
+        let filter = AccountFilter {
+            server: Some(log.server.clone()),
+            ..AccountFilter::default()
+        };
+        assert_eq!(list_accounts(store, &filter), [row]);
+    }
+}
+
+fn rows_come_in_order(store: &mut dyn Store) {
+    let mut log = Log::new("order");
+    let other = || failed("order", None, Some("h"), None);
+    let all = || failed("order", None, None, None);
+    let expected = [
+        failed("order", Some("a"), Some("h"), Some(1044)),
+        failed("order", Some("a"), Some("h"), Some(1045)),
+        failed("order", Some("a"), Some("i"), Some(1044)),
+        failed("order", Some("b"), Some(""), Some(1044)),
+        // Rows that stand for many.
+        all(),
+        other(),
+    ];
+    for row in expected.iter().rev() {
+        log.commit(
+            store,
+            Batch {
+                failed: vec![row.clone()],
+                ..Batch::default()
+            },
+        );
+    }
+    assert_eq!(failures_of(store, "order", None), expected);
+    let mut everything = Vec::new();
+    store
+        .failed_connects(None, &mut |row| {
+            everything.push(row.name.is_none());
+            Ok(())
+        })
+        .unwrap();
+    assert!(everything.is_sorted(), "rows that stand for many come last");
+
+    let servers: Vec<_> = list_accounts(store, &AccountFilter::default())
+        .into_iter()
+        .map(|row| (row.server, row.name, row.host))
+        .collect();
+    assert!(servers.is_sorted(), "{servers:#?}");
+}
+
+fn lists_are_filtered(store: &mut dyn Store) {
+    let mut log = Log::new("filters");
+    let used = |name: &str, active| AccountUse {
+        last_active: time(active),
+        ..account("filters", name.as_bytes(), b"h")
+    };
+    let failure = |name, last| FailedConnect {
+        first_seen: UtcSeconds(1),
+        last_seen: UtcSeconds(last),
+        ..failed("filters", Some(name), Some("h"), Some(1045))
+    };
+    log.commit(
+        store,
+        Batch {
+            accounts: vec![
+                used("at", Some(1_000)),
+                used("before", Some(999)),
+                used("never", None),
+            ],
+            failed: vec![failure("at", 1_000), failure("before", 999)],
+            ..Batch::default()
+        },
+    );
+    let filter = AccountFilter {
+        server: Some("filters".into()),
+        not_active_since: Some(UtcSeconds(1_000)),
+    };
+    assert_eq!(
+        list_accounts(store, &filter),
+        [used("before", Some(999)), used("never", None)],
+        "not active since 1000"
+    );
+    assert_eq!(
+        failures_of(store, "filters", Some(UtcSeconds(1_000))),
+        [failure("at", 1_000)]
+    );
+}
+
+fn an_error_of_the_reader_is_passed_on(store: &mut dyn Store) {
+    let mut seen = 0;
+    let result = store.accounts(&AccountFilter::default(), &mut |_| {
+        seen += 1;
+        Err(Error::Config("enough".into()))
+    });
+    assert!(matches!(result, Err(Error::Config(message)) if message == "enough"));
+    assert_eq!(seen, 1, "rows after the error");
+}
+
+fn checkpoints_come_back(store: &mut dyn Store) {
+    let mut log = Log::new("checkpoint");
+    log.checkpoint = Checkpoint {
+        server: Name::from(&b"db\xff"[..]),
+        files: vec![FileMark {
+            head: Digest::of(b"head"),
+            offset: u64::from(u32::MAX) * 8,
+            tail: Digest::of(b"tail"),
+            packed: Some(7),
+            path: "/a folder/é\u{202e}.log".into(),
+        }],
+        serverhost: Some(Name::from(&b"db\0\xfe"[..])),
+        clock: Some(UtcSeconds(-5)),
+        ..Checkpoint::default()
+    };
+    for generation in 1..4 {
+        log.commit(store, Batch::default());
+        let stored = checkpoint_of(store, "checkpoint").expect("a checkpoint");
+        assert_eq!(stored.generation, generation);
+        let generation = log.checkpoint.generation;
+        assert_eq!(
+            Checkpoint {
+                generation,
+                ..stored
+            },
+            log.checkpoint
+        );
+    }
+    let mut sources: Vec<_> = store.checkpoints().unwrap();
+    let all = sources.len();
+    sources.dedup_by(|a, b| a.0 == b.0);
+    assert_eq!(sources.len(), all, "a source has two checkpoints");
+}
+
+fn whoever_comes_second_writes_nothing(one: &mut dyn Store, other: &mut dyn Store) {
+    let batch = |name: &str| Batch {
+        server: "race".into(),
+        accounts: vec![account("race", name.as_bytes(), b"h")],
+        failed: vec![failed("race", Some(name), Some("h"), Some(1045))],
+        quarantine: vec![doubtful("race", name.as_bytes(), 1)],
+        ..Batch::default()
+    };
+    let next = |host: &str| Checkpoint {
+        server: "race".into(),
+        serverhost: Some(host.into()),
+        ..Checkpoint::default()
+    };
+    let names = |store: &mut dyn Store| {
+        let accounts = accounts_of(store, "race").into_iter().map(|row| row.name);
+        let accounts: Vec<_> = accounts.collect();
+        let failures = failures_of(store, "race", None).into_iter();
+        let failures: Vec<_> = failures.filter_map(|row| row.name).collect();
+        assert_eq!(failures, accounts, "a commit was torn");
+        let doubts: Vec<_> = doubts_of(store, "race")
+            .into_iter()
+            .map(|row| row.name)
+            .collect();
+        assert_eq!(doubts, accounts, "a commit was torn");
+        accounts
+    };
+    // Both began when there was none.
+    let first = one.commit("race", None, &next("one"), &batch("1")).unwrap();
+    assert_eq!(first, Commit::Done);
+    let second = other
+        .commit("race", None, &next("two"), &batch("2"))
+        .unwrap();
+    assert_eq!(second, Commit::Overtaken);
+    assert_eq!(names(other), ["1".into()]);
+    // Both began from the same.
+    let base = checkpoint_of(other, "race").expect("a checkpoint");
+    let second = other.commit("race", Some(&base), &next("two"), &batch("2"));
+    assert_eq!(second.unwrap(), Commit::Done);
+    for stale in [Some(&base), None] {
+        let first = one
+            .commit("race", stale, &next("one"), &batch("3"))
+            .unwrap();
+        assert_eq!(first, Commit::Overtaken);
+    }
+    assert_eq!(names(one), ["1".into(), "2".into()]);
+    let stored = checkpoint_of(one, "race").expect("a checkpoint");
+    assert_eq!(stored.serverhost, Some("two".into()));
+    // A checkpoint that another run has taken away.
+    let lost = one.commit("race that was lost", Some(&base), &next("one"), &batch("4"));
+    assert_eq!(lost.unwrap(), Commit::Overtaken);
+    assert_eq!(checkpoint_of(one, "race that was lost"), None);
+    assert_eq!(names(other), ["1".into(), "2".into()]);
+}
+
+fn doubts_are_kept_and_withdrawn(store: &mut dyn Store) {
+    let mut log = Log::new("doubt");
+    let doubts = [
+        Doubtful {
+            time: time(Some(1_000)),
+            from: Some("192.0.2.66".into()),
+            ..doubtful("doubt", b"a", 10)
+        },
+        doubtful("doubt", b"a", 20),
+        Doubtful {
+            time: time(Some(500)),
+            ..doubtful("doubt", b"b\xff", 20)
+        },
+    ];
+    log.commit(
+        store,
+        Batch {
+            quarantine: doubts.to_vec(),
+            ..Batch::default()
+        },
+    );
+    assert_eq!(doubts_of(store, "doubt"), doubts, "in the order of reading");
+    let mut recent = Vec::new();
+    store
+        .quarantine(Some(UtcSeconds(1_000)), &mut |row| {
+            recent.extend((row.server == "doubt".into()).then_some(row));
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(recent, doubts[..2], "not older, or of an unknown time");
+
+    let withdrawn = |doubtful: &Doubtful| Withdrawn {
+        name: doubtful.name.clone(),
+        host: doubtful.host.clone(),
+        connectionid: doubtful.connectionid,
+        offset: doubtful.offset,
+    };
+    let again = doubtful("doubt", b"b\xff", 20);
+    log.commit(
+        store,
+        Batch {
+            withdrawn: vec![withdrawn(&doubts[1]), withdrawn(&doubts[2])],
+            // Applied after: what is put in now stays.
+            quarantine: vec![again.clone()],
+            ..Batch::default()
+        },
+    );
+    assert_eq!(doubts_of(store, "doubt"), [doubts[0].clone(), again]);
+}
+
+fn failures_beyond_the_cap_are_folded(store: &mut dyn Store) {
+    let mut log = Log::new("flood");
+    let names: Vec<_> = (0..MAX_FAILED_CONNECTS + 3)
+        .map(|n| failed("flood", Some(&format!("{n:06}")), Some("h"), Some(1045)))
+        .collect();
+    let hosts: Vec<_> = (0..MAX_FAILED_CONNECTS + 5)
+        .map(|n| failed("flood", Some("x"), Some(&format!("h{n:06}")), Some(1045)))
+        .collect();
+    for failed in [&names, &hosts, &names[..10].to_vec()] {
+        log.commit(
+            store,
+            Batch {
+                failed: failed.clone(),
+                ..Batch::default()
+            },
+        );
+    }
+    let rows = failures_of(store, "flood", None);
+    assert!(
+        rows.len() <= 2 * MAX_FAILED_CONNECTS + 1,
+        "{} rows",
+        rows.len()
+    );
+    let attempts: u64 = rows.iter().map(|row| row.attempts).sum();
+    let all = names.len() + hosts.len() + 10;
+    assert_eq!(attempts, all as u64, "attempts");
+    let count = |name: Option<&str>, host: Option<&str>| {
+        rows.iter()
+            .find(|row| row.name == name.map(Name::from) && row.host == host.map(Name::from))
+            .map(|row| (row.code, row.attempts))
+    };
+    assert_eq!(count(Some("000000"), Some("h")), Some((Some(1045), 2)));
+    assert_eq!(count(None, Some("h")), Some((None, 3)), "other names of h");
+    assert_eq!(count(None, Some("h000000")), Some((None, 1)));
+    let folded = rows.iter().filter(|row| row.name.is_none()).count();
+    assert!(folded > 1, "nothing is folded by host");
+    let (_, of_all) = count(None, None).expect("a row for all hosts");
+    assert!(of_all >= 5, "{of_all} attempts of all other hosts");
+    // The cap of one server is not another's.
+    let mut log = Log::new("calm");
+    let calm = failed("calm", Some("n"), Some("h"), Some(1045));
+    log.commit(
+        store,
+        Batch {
+            failed: vec![calm.clone()],
+            ..Batch::default()
+        },
+    );
+    assert_eq!(failures_of(store, "calm", None), [calm]);
+}
+
+fn the_newest_doubts_stay(store: &mut dyn Store) {
+    let mut log = Log::new("doubts");
+    let row = |n: usize| doubtful("doubts", b"n", n as u64);
+    for from in [0, MAX_QUARANTINE] {
+        log.commit(
+            store,
+            Batch {
+                quarantine: (from..from + MAX_QUARANTINE / 2 + 3).map(row).collect(),
+                ..Batch::default()
+            },
+        );
+    }
+    let kept: Vec<_> = doubts_of(store, "doubts")
+        .iter()
+        .map(|row| row.offset)
+        .collect();
+    assert_eq!(kept.len(), MAX_QUARANTINE, "rows of the quarantine");
+    assert_eq!(kept.first(), Some(&6), "the oldest row");
+    let newest = MAX_QUARANTINE + MAX_QUARANTINE / 2 + 2;
+    assert_eq!(kept.last(), Some(&(newest as u64)), "the newest row");
+}
+
+/// What one log brings into a store, commit by commit.
+struct Log {
+    source: String,
+    server: Name,
+    checkpoint: Checkpoint,
+}
+
+impl Log {
+    fn new(name: &str) -> Self {
+        Self {
+            source: name.into(),
+            server: name.into(),
+            checkpoint: Checkpoint::default(),
+        }
+    }
+
+    #[track_caller]
+    fn commit(&mut self, store: &mut dyn Store, batch: Batch) {
+        let base = checkpoint_of(store, &self.source);
+        let batch = Batch {
+            server: self.server.clone(),
+            ..batch
+        };
+        let done = store.commit(&self.source, base.as_ref(), &self.checkpoint, &batch);
+        assert_eq!(done.unwrap(), Commit::Done, "{}", store.describe());
+    }
+}
+
+fn checkpoint_of(store: &mut dyn Store, source: &str) -> Option<Checkpoint> {
+    let all = store.checkpoints().expect("checkpoints");
+    let found = all.into_iter().find(|(name, _)| name == source);
+    found.map(|(_, checkpoint)| checkpoint)
+}
+
+fn list_accounts(store: &mut dyn Store, filter: &AccountFilter) -> Vec<AccountUse> {
+    let mut rows = Vec::new();
+    let result = store.accounts(filter, &mut |row| {
+        rows.push(row);
+        Ok(())
+    });
+    result.expect("accounts");
+    rows
+}
+
+fn accounts_of(store: &mut dyn Store, server: &str) -> Vec<AccountUse> {
+    let filter = AccountFilter {
+        server: Some(server.into()),
+        ..AccountFilter::default()
+    };
+    list_accounts(store, &filter)
+}
+
+fn failures_of(
+    store: &mut dyn Store,
+    server: &str,
+    since: Option<UtcSeconds>,
+) -> Vec<FailedConnect> {
+    let mut rows = Vec::new();
+    let result = store.failed_connects(since, &mut |row| {
+        rows.extend((row.server == server.into()).then_some(row));
+        Ok(())
+    });
+    result.expect("failures");
+    rows
+}
+
+fn doubts_of(store: &mut dyn Store, server: &str) -> Vec<Doubtful> {
+    let mut rows = Vec::new();
+    let result = store.quarantine(None, &mut |row| {
+        rows.extend((row.server == server.into()).then_some(row));
+        Ok(())
+    });
+    result.expect("the quarantine");
+    rows
+}
+
+fn time(seconds: Option<i64>) -> Option<UtcSeconds> {
+    seconds.map(UtcSeconds)
+}
+
+fn account(server: &str, name: &[u8], host: &[u8]) -> AccountUse {
+    AccountUse {
+        server: server.into(),
+        name: Name::from(name),
+        host: Name::from(host),
+        first_seen: None,
+        last_seen: None,
+        last_active: None,
+        connects: 1,
+    }
+}
+
+fn failed(
+    server: &str,
+    name: Option<&str>,
+    host: Option<&str>,
+    code: Option<u32>,
+) -> FailedConnect {
+    FailedConnect {
+        server: server.into(),
+        name: name.map(Name::from),
+        host: host.map(Name::from),
+        code,
+        first_seen: UtcSeconds(100),
+        last_seen: UtcSeconds(200),
+        attempts: 1,
+    }
+}
+
+fn doubtful(server: &str, name: &[u8], offset: u64) -> Doubtful {
+    Doubtful {
+        server: server.into(),
+        name: Name::from(name),
+        host: "localhost".into(),
+        time: None,
+        connectionid: 99,
+        why: "no reason".into(),
+        from: None,
+        file: "server_audit.log".into(),
+        offset,
+    }
+}
+
+#[test]
+fn sqlite_keeps_what_the_trait_cannot_read() {
+    let folder = TempDir::with_prefix("conntracker-test-").expect("a temporary folder");
+    let path = folder.path().join("conntracker.sqlite");
+    let mut store = Sqlite::open(&path).expect("a store");
+    let span = |from, to, gap: Option<&str>| Coverage {
+        from: UtcSeconds(from),
+        to: UtcSeconds(to),
+        gap: gap.map(Into::into),
+    };
+    let proxied = |first, last, connects| ProxiedAccount {
+        server: "db1".into(),
+        account: Name::from("`dba`@`%`"),
+        first_seen: UtcSeconds(first),
+        last_seen: UtcSeconds(last),
+        connects,
+    };
+    let mut log = Log {
+        server: "db1".into(),
+        ..Log::new("source")
+    };
+    for (coverage, proxied) in [
+        (vec![span(100, 200, None)], proxied(100, 200, 2)),
+        // Continues the span, then a gap.
+        (
+            vec![span(190, 300, None), span(400, 500, Some("a reason"))],
+            proxied(150, 300, 1),
+        ),
+        (vec![span(500, 600, None)], proxied(50, 60, 1)),
+    ] {
+        log.commit(
+            &mut store,
+            Batch {
+                coverage,
+                proxied: vec![proxied],
+                ..Batch::default()
+            },
+        );
+    }
+    let db = Connection::open(&path).unwrap();
+    let rows = |sql: &str| -> Vec<String> {
+        let mut statement = db.prepare(sql).unwrap();
+        let rows = statement.query_map([], |row| row.get(0)).unwrap();
+        rows.map(Result::unwrap).collect()
+    };
+    assert_eq!(
+        rows(
+            "SELECT concat_ws('|', source, server, from_time, to_time, gap) FROM coverage ORDER BY id"
+        ),
+        [
+            "source|db1|1970-01-01 00:01:40+00:00|1970-01-01 00:05:00+00:00",
+            "source|db1|1970-01-01 00:06:40+00:00|1970-01-01 00:10:00+00:00|a reason",
+        ]
+    );
+    assert_eq!(
+        rows(
+            "SELECT concat_ws('|', server, account, first_seen, last_seen, connects) FROM proxied_accounts"
+        ),
+        ["db1|`dba`@`%`|1970-01-01 00:00:50+00:00|1970-01-01 00:05:00+00:00|4"]
+    );
+}
+
+// --- The file of the Go program.
+
+/// Shapes that the Go program's table has, or may have had.
+const GO_TABLES: [&str; 6] = [
+    "CREATE TABLE Accounts (name TEXT, host TEXT, last_seen TEXT)",
+    "CREATE TABLE Accounts (name TEXT NOT NULL, host TEXT NOT NULL, last_seen DATETIME NOT NULL,
+                            PRIMARY KEY (name, host))",
+    "CREATE TABLE IF NOT EXISTS \"Accounts\" (\"name\" VARCHAR(80), \"host\" VARCHAR(255),
+                            \"last_seen\" TIMESTAMP, UNIQUE (\"name\", \"host\"))",
+    "CREATE TABLE accounts (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT, host TEXT,
+                            last_seen TEXT, note TEXT)",
+    "CREATE TABLE Accounts (host TEXT, last_seen TEXT, name TEXT, PRIMARY KEY (host, name)) WITHOUT ROWID",
+    "CREATE TABLE Accounts (NAME TEXT, HOST TEXT, LAST_SEEN TEXT);
+     CREATE INDEX seen ON Accounts (LAST_SEEN)",
+];
+
+#[test]
+fn a_file_of_the_go_program_is_taken_over() {
+    for table in GO_TABLES {
+        let env = TestEnv::new();
+        let db = Connection::open(env.sqlite_path()).unwrap();
+        db.execute_batch(table).unwrap();
+        for (name, host, seen) in [
+            ("mysql", "localhost", "2026-11-22T18:59:00+01:00"),
+            ("rfc3339", "10.0.0.1", "2026-01-02T15:04:05+01:00"),
+            ("utc", "10.0.0.1", "2026-01-02T14:04:05Z"),
+            ("driver", "10.0.0.1", "2026-01-02 15:04:05+01:00"),
+            (
+                "fraction",
+                "10.0.0.1",
+                "2026-01-02 15:04:05.123456789+01:00",
+            ),
+            (
+                "stringer",
+                "10.0.0.1",
+                "2026-01-02 15:04:05.5 +0100 CET m=+0.1",
+            ),
+            ("bare", "10.0.0.1", "2026-01-02 14:04:05"),
+            ("broken", "10.0.0.1", "yesterday"),
+            ("alice", "10.0.0.1", "2026-01-02 14:04:05"),
+        ] {
+            db.execute(
+                "INSERT INTO Accounts (name, host, last_seen) VALUES (?1, ?2, ?3)",
+                [name, host, seen],
+            )
+            .unwrap();
+        }
+        drop(db);
+
+        // Before the first run the reports show it as that run will see it.
+        let old = |name| {
+            json!({
+                "server": "", "name": name, "host": "10.0.0.1", "first_seen": null,
+                "last_seen": "2026-01-02T14:04:05Z", "last_active": "2026-01-02T14:04:05Z",
+                "connects": 0
+            })
+        };
+        assert_eq!(env.account("rfc3339"), Some(old("rfc3339")), "{table}");
+        assert_eq!(env.account("mysql"), None, "{table}");
+
+        write_log(&env, "");
+        env.collect();
+        let seen_at = |name, server| {
+            let mut row = old(name);
+            row["server"] = server;
+            row
+        };
+        for name in ["rfc3339", "utc", "driver", "fraction", "stringer", "bare"] {
+            let expected = seen_at(name, json!("db1"));
+            assert_eq!(env.account(name), Some(expected), "{table}");
+        }
+        let broken = env.account("broken").expect("the row without a time");
+        assert_eq!(broken["last_seen"], Value::Null, "{table}");
+        assert_eq!(
+            env.account("mysql"),
+            None,
+            "the bookmark is no account: {table}"
+        );
+        let alice = env.account("alice").expect("alice");
+        assert_eq!(alice["last_seen"], "2026-11-22T19:00:00Z", "{table}");
+        assert_eq!(alice["connects"], 1, "{table}");
+
+        // Whoever read the old table with SQL still can.
+        let db = Connection::open(env.sqlite_path()).unwrap();
+        let mut query = db
+            .prepare("SELECT name, host, last_seen FROM Accounts WHERE name IN ('utc', 'alice') ORDER BY name")
+            .unwrap();
+        let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+        let rows: Vec<(String, String, String)> = rows.unwrap().map(Result::unwrap).collect();
+        let row = |name: &str, seen: &str| (name.into(), "10.0.0.1".into(), seen.into());
+        assert_eq!(
+            rows,
+            [
+                row("alice", "2026-11-22 19:00:00+00:00"),
+                row("utc", "2026-01-02 14:04:05+00:00"),
+            ],
+            "{table}"
+        );
+    }
+}
+
+// --- What may be wrong with the file.
+
+#[test]
+fn another_runs_lock_is_waited_for() {
+    let env = TestEnv::new();
+    write_log(&env, "");
+    env.collect();
+    let mut db = Connection::open(env.sqlite_path()).unwrap();
+    let lock = db.transaction_with_behavior(rusqlite::TransactionBehavior::Exclusive);
+    let lock = lock.expect("a lock");
+    write_log(&env, BOB);
+    let mut run = env.start_collecting();
+    thread::sleep(Duration::from_millis(700));
+    assert!(run.is_running(), "it did not wait");
+    lock.rollback().unwrap();
+    run.finish().is_silent_success();
+    assert_eq!(names(&env), ["alice", "bob"]);
+}
+
+#[test]
+fn a_damaged_file_is_not_touched() {
+    let env = TestEnv::new();
+    write_log(&env, "");
+    env.collect();
+    let good = fs::read(env.sqlite_path()).unwrap();
+    let mut damaged = good.clone();
+    // Behind the first page, so that it still looks like a database.
+    damaged[4_096..].fill(0xa5);
+    fails_until(
+        &env,
+        &damaged,
+        &["malformed", "restore it from a copy"],
+        |env| {
+            fs::write(env.sqlite_path(), &good).unwrap();
+        },
+    );
+}
+
+#[test]
+fn a_file_that_is_no_database_is_not_touched() {
+    let env = TestEnv::new();
+    let text = "Dear diary,\n".repeat(1_000);
+    fails_until(
+        &env,
+        text.as_bytes(),
+        &["not a database", "move it away"],
+        |env| fs::rename(env.sqlite_path(), env.path("diary")).unwrap(),
+    );
+    assert_eq!(fs::read(env.path("diary")).unwrap(), text.as_bytes());
+}
+
+#[test]
+fn a_database_of_another_program_is_not_touched() {
+    for sql in [
+        "CREATE TABLE songs (title TEXT)",
+        "CREATE TABLE accounts (iban TEXT, balance INTEGER)",
+    ] {
+        let env = TestEnv::new();
+        let other = env.path("other.sqlite");
+        Connection::open(&other)
+            .unwrap()
+            .execute_batch(sql)
+            .unwrap();
+        let content = fs::read(&other).unwrap();
+        fails_until(&env, &content, &["another program", "sqlite.path"], |env| {
+            fs::remove_file(env.sqlite_path()).unwrap();
+        });
+    }
+}
+
+#[test]
+fn a_file_of_a_newer_version_is_not_touched() {
+    let env = TestEnv::new();
+    write_log(&env, "");
+    env.collect();
+    let good = fs::read(env.sqlite_path()).unwrap();
+    let db = Connection::open(env.sqlite_path()).unwrap();
+    db.execute_batch("PRAGMA user_version = 999").unwrap();
+    drop(db);
+    let newer = fs::read(env.sqlite_path()).unwrap();
+    fails_until(&env, &newer, &["version 999", "newer conntracker"], |env| {
+        fs::write(env.sqlite_path(), &good).unwrap();
+    });
+    // Nor is it read.
+    fs::write(env.sqlite_path(), &newer).unwrap();
+    env.run(&["accounts"])
+        .exits_with(3)
+        .prints("")
+        .complains_once(&["version 999"]);
+}
+
+#[test]
+fn a_folder_that_cannot_be_is_named() {
+    let env = TestEnv::new();
+    let file = env.path("file");
+    fs::write(&file, "").unwrap();
+    let env = env.sqlite(file.join("conntracker.sqlite"));
+    write_log(&env, "");
+    let path = env.sqlite_path().to_str().unwrap();
+    for _ in 0..2 {
+        let run = env.start_collecting().finish();
+        run.exits_with(3).prints("").complains_once(&[path]);
+    }
+    fs::remove_file(file).unwrap();
+    // A folder that is missing is made.
+    env.collect();
+    assert_eq!(names(&env), ["alice"]);
+}
+
+#[test]
+fn a_folder_in_place_of_the_file_is_named() {
+    let env = TestEnv::new();
+    fs::create_dir(env.sqlite_path()).unwrap();
+    write_log(&env, "");
+    let path = env.sqlite_path().to_str().unwrap();
+    let run = env.start_collecting().finish();
+    run.exits_with(3).prints("").complains_once(&[path]);
+    fs::remove_dir(env.sqlite_path()).unwrap();
+    env.collect();
+    assert_eq!(names(&env), ["alice"]);
+}
+
+#[test]
+fn a_file_that_may_not_grow_loses_nothing() {
+    let env = TestEnv::new();
+    write_log(&env, "");
+    env.collect();
+    let many: String = (100..1_100)
+        .map(|n| format!("20261122 19:00:02,db1,user{n},10.0.0.9,{n},0,CONNECT,,,0\n"))
+        .collect();
+    write_log(&env, &format!("{BOB}{many}"));
+    let args = ["run", "--audit-log", env.log_path().to_str().unwrap()];
+    // A limit stands for a full disk; in blocks of 512 bytes or of 1 KiB, as the shell likes. What
+    // exceeds it fails where the signal is ignored, and else kills.
+    let limits = [
+        "trap '' XFSZ; ulimit -f 60; exec \"$@\"",
+        "ulimit -f 60; exec \"$@\"",
+    ];
+    for (at, limit) in limits.into_iter().enumerate() {
+        let run = env.start_command(env.shell(limit, &args)).finish();
+        if at == 0 {
+            let path = env.sqlite_path().to_str().unwrap();
+            run.exits_with(3).prints("").complains_once(&[path]);
+        } else {
+            run.ends_badly();
+        }
+        assert_eq!(names(&env), ["alice"], "after {limit}");
+    }
+    env.collect();
+    let names = names(&env);
+    assert_eq!(names.len(), 1_002);
+    assert!(env.accounts().iter().all(|row| row["connects"] == 1));
+}
+
+#[test]
+fn a_new_file_is_private_and_an_old_one_keeps_its_mode() {
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    let env = TestEnv::new();
+    write_log(&env, "");
+    env.collect();
+    assert_eq!(format!("{:o}", mode(env.sqlite_path())), "600");
+    fs::set_permissions(env.sqlite_path(), Permissions::from_mode(0o640)).unwrap();
+    write_log(&env, BOB);
+    env.collect();
+    assert_eq!(format!("{:o}", mode(env.sqlite_path())), "640");
+    assert_eq!(names(&env), ["alice", "bob"]);
+}
+
+const BOB: &str = "20261122 19:00:01,db1,bob,10.0.0.2,6,0,CONNECT,,,0\n";
+
+/// Writes a log in which alice came in, and `more` happened.
+fn write_log(env: &TestEnv, more: &str) {
+    let log = format!("20261122 19:00:00,db1,alice,10.0.0.1,5,0,CONNECT,,,0\n{more}");
+    fs::write(env.log_path(), log).expect("a log");
+}
+
+#[track_caller]
+fn names(env: &TestEnv) -> Vec<String> {
+    env.accounts()
+        .iter()
+        .map(|row| row["name"].as_str().expect("a name").to_owned())
+        .collect()
+}
+
+/// With `content` in the place of the store a run fails with one line that holds the file's path and
+/// `words`, changes nothing, and after `mend` the next one catches up.
+#[track_caller]
+fn fails_until(env: &TestEnv, content: &[u8], words: &[&str], mend: impl FnOnce(&TestEnv)) {
+    write_log(env, BOB);
+    fs::write(env.sqlite_path(), content).unwrap();
+    let path = env.sqlite_path().to_str().unwrap();
+    for _ in 0..2 {
+        let run = env.start_collecting().finish();
+        let words = [&[path], words].concat();
+        run.exits_with(3).prints("").complains_once(&words);
+        let left = fs::read(env.sqlite_path()).unwrap();
+        assert!(left == content, "the run changed {path}");
+    }
+    mend(env);
+    env.collect();
+    assert_eq!(names(env), ["alice", "bob"]);
+    assert!(env.accounts().iter().all(|row| row["connects"] == 1));
+}
