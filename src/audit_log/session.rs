@@ -269,7 +269,15 @@ impl Sink for Session<'_> {
                 }
             }
             Verdict::Doubtful(record, why, from) => {
-                self.doubt(text, place, record, (why.text().into(), from));
+                self.follow_doubtful(text, record);
+                let is_login = matches!(
+                    record.operation,
+                    Operation::Connect | Operation::FailedConnect | Operation::ProxyConnect
+                );
+                // A sign of use that is not believed just does not count.
+                if is_login {
+                    self.doubt(text, place, record, (why.text().into(), from));
+                }
             }
             Verdict::DoubtfulAfterAll(record, why, from) => {
                 let why = format!("{}; it was counted before this was known", why.text());
@@ -291,7 +299,31 @@ impl Sink for Session<'_> {
 }
 
 impl Session<'_> {
-    /// Logins and refused logins that are not believed are told; signs of use just do not count.
+    /// A doubtful record moves no figure, but it must not make another one wrong: the end of a
+    /// refused login is no use of the account, even if the refusal itself was not believed, and
+    /// a refused login whose name is damaged counts though its end is in doubt.
+    fn follow_doubtful(&mut self, text: &[u8], record: &Record) {
+        let (name, host) = (record.username.of(text), record.host.of(text));
+        let id = record.connectionid;
+        match record.operation {
+            Operation::FailedConnect => {
+                let connection = (Name::from(name), Name::from(host));
+                remember(&mut self.connections.refused, id, connection);
+            }
+            Operation::Disconnect => {
+                let same_host = self
+                    .connections
+                    .damaged
+                    .get(&id)
+                    .is_some_and(|d| d.host.0 == host);
+                if same_host && let Some(damaged) = self.connections.damaged.remove(&id) {
+                    self.count_damaged(&damaged, &damaged.name.0);
+                }
+            }
+            _ => {}
+        }
+    }
+
     fn doubt(
         &mut self,
         text: &[u8],
@@ -302,7 +334,8 @@ impl Session<'_> {
         let why = match record.operation {
             Operation::Connect | Operation::ProxyConnect => why,
             Operation::FailedConnect => format!("a refused login, {why}"),
-            _ => return,
+            Operation::Disconnect => format!("the end of a session, {why}"),
+            _ => format!("no login, {why}"),
         };
         self.tally.doubt(Doubtful {
             server: Name::default(),

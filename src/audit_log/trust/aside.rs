@@ -66,7 +66,10 @@ pub(super) fn set_aside(
 ) {
     let logs_in = matches!(
         record.operation,
-        Operation::Connect | Operation::FailedConnect | Operation::ProxyConnect
+        Operation::Connect
+            | Operation::FailedConnect
+            | Operation::ProxyConnect
+            | Operation::ChangeUser
     );
     if !logs_in {
         sink.line(
@@ -94,7 +97,7 @@ pub(super) fn set_aside(
 }
 
 /// A record beyond doubt proves those that were set aside genuine, or, if it opens the same
-/// connection id for another account, leaves them in doubt for good.
+/// connection id, leaves them in doubt for good.
 ///
 /// `asker`: the record is itself in doubt, before the record that begins at this byte. It proves
 /// nothing about what may be one payload with it.
@@ -120,7 +123,11 @@ pub(super) fn believe_aside(
         if other.connectionid != record.connectionid || one_payload {
             return true;
         }
-        if is_same_connection((record, text), (other, &entry.text.0)) {
+        // A change of user names nobody. Of the rest, user and host must be the same; and a record
+        // that opens the id again contradicts a login instead of proving it.
+        let proves = other.operation == Operation::ChangeUser
+            || is_same_connection((record, text), (other, &entry.text.0));
+        if proves && !opens {
             if entry.told {
                 sink.withdraw(&entry.text.0, entry.place(), other);
             }

@@ -48,7 +48,7 @@ const WINDOW: u64 = 2_048;
 /// A refused login writes its two records at once. After so much time, in seconds, or so many bytes,
 /// the second is not coming (a crash, logging switched off), and judging goes on without.
 pub const PATIENCE: i64 = 30;
-const MAX_WAIT: u64 = 262_144;
+const MAX_WAIT: u64 = 65_536;
 
 /// Why a record is not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -210,6 +210,8 @@ struct Refused {
     /// The lines in reach: from `first` up to, not including, `asker`.
     first: u64,
     asker: u64,
+    /// The least time of the records since then, in seconds.
+    since: i64,
     /// Its DISCONNECT came, or it turned out to be forged itself.
     answered: bool,
 }
@@ -274,20 +276,18 @@ impl Trust {
 
     /// Takes the next complete line (without its line end) and passes on what is judged by it.
     pub fn push(&mut self, text: &[u8], place: Place, sink: &mut dyn Sink) {
-        self.add(text, place, None);
+        self.add(text, place, None, false);
         self.release(sink);
     }
 
     /// Takes back a line that waited in a checkpoint.
     pub fn resume(&mut self, pending: Pending, place: Place) {
-        self.add(&pending.text.0, place, pending.doubt);
-        if pending.passed {
-            self.next = self.end();
-            self.betrayed.clear();
-        }
+        self.add(&pending.text.0, place, pending.doubt, pending.passed);
+        // What was betrayed before was told before.
+        self.betrayed.clear();
     }
 
-    fn add(&mut self, text: &[u8], place: Place, doubt: Option<(Why, Option<Name>)>) {
+    fn add(&mut self, text: &[u8], place: Place, doubt: Option<(Why, Option<Name>)>, passed: bool) {
         let parsed = record::parse(text);
         let head_len = head_end(&parsed);
         let held = Held {
@@ -309,6 +309,9 @@ impl Trust {
         self.arena.extend_from_slice(text);
         let seq = self.end();
         self.queue.push_back(held);
+        if passed {
+            self.next = self.end();
+        }
         self.judge(seq);
     }
 
@@ -320,7 +323,7 @@ impl Trust {
         {
             self.pass_next(sink);
         }
-        while self.first < self.next && self.is_behind(self.first) {
+        while self.first < self.next.min(self.blocked_from()) && self.is_behind(self.first) {
             self.forget_first();
         }
     }

@@ -7,6 +7,15 @@ use crate::audit_log::record::{Head, Operation, Parsed, Record};
 use crate::audit_log::timestamp::{DISORDER, Stamp};
 use crate::name::Name;
 
+/// A record that may have opened a connection.
+struct Opener {
+    at: u64,
+    /// The user was changed behind it.
+    changed: bool,
+    /// It names the same user and host as the end of the connection.
+    same: bool,
+}
+
 impl Trust {
     /// All rules, by the line that may set them off.
     pub(super) fn judge(&mut self, seq: u64) {
@@ -36,6 +45,8 @@ impl Trust {
             Parsed::Torn(record) => {
                 self.judge_record(seq, &record, false);
                 // What a full disk leaves is honest if another record tells of the connection.
+                let chars = characters(&self.text(seq)[head_end(&parsed)..]) + 1;
+                self.forward = Some((seq, chars));
                 let asker = self.held(seq).place.offset;
                 self.held_mut(seq).asked = Some(Asked {
                     why: Why::Torn,
@@ -55,17 +66,18 @@ impl Trust {
             Operation::FailedConnect => {
                 // Its name is written again by its DISCONNECT: wait for that, then compare.
                 let first = self.reach_of(seq, record.username.end());
-                if first < seq && self.held(seq).doubt.is_none() {
+                if first < seq && self.held(seq).doubt.is_none() && seq >= self.next {
                     self.refused.push_back(Refused {
                         first,
                         asker: seq,
+                        since: record.head.map_or(i64::MAX, |head| head.time.seconds()),
                         answered: false,
                     });
                 }
                 explained = true;
             }
             Operation::Disconnect if record.connectionid != 0 => {
-                explained = self.compare_with_opener(seq, record);
+                explained = self.compare_with_openers(seq, record);
             }
             Operation::ChangeUser if record.retcode != 0 => {
                 // The name that was tried is written once: nothing to compare with.
@@ -121,19 +133,74 @@ impl Trust {
 
     /// Compares what stands before a DISCONNECT with what stands before the record that opened the
     /// connection. True if a payload was found there.
-    fn compare_with_opener(&mut self, seq: u64, record: &Record) -> bool {
-        let Some((opener, changed)) = self.opener(seq, record) else {
+    ///
+    /// A forged record may bear id, user and host of the very connection that wrote it, and so look
+    /// like its beginning. Therefore each record that may have opened the connection is tried.
+    fn compare_with_openers(&mut self, seq: u64, record: &Record) -> bool {
+        let from = Name::from(record.host.of(self.text(seq)));
+        let openers = self.openers(seq, record);
+        let mut explained = false;
+        for opener in &openers {
+            let equal = self.equal_before(opener.at, seq, record);
+            if self.held(opener.at).doubt.is_some() || equal == 0 {
+                continue;
+            }
+            explained = true;
+            for back in 1..=equal {
+                for at in [opener.at - back, seq - back] {
+                    self.explain(at);
+                    self.doubt(at, Why::WrittenTwice, Some(from.clone()));
+                }
+            }
+            for at in [opener.at, seq] {
+                self.held_mut(at).near = None;
+            }
+            self.forward = None;
+        }
+        let genuine = |opener: &&Opener| self.held(opener.at).doubt.is_none();
+        let same = openers.iter().filter(genuine).find(|opener| opener.same);
+        let Some(opener) = same.or_else(|| openers.iter().find(genuine)) else {
             if record.two_operations {
                 self.doubt(seq, Why::TwoOperations, None);
             }
-            return false;
+            return explained;
         };
-        let (mut equal, mut explained) = (0, false);
-        let mut chars = characters(&self.text(seq)[..record.username.end()]);
+        if !explained && let Parsed::Tail(refused) = self.held(opener.at).parsed {
+            // It began on an earlier line, and its end does not tell where.
+            for at in self.reach_of(opener.at, refused.username.end())..opener.at {
+                self.doubt(at, Why::Fragment, Some(from.clone()));
+            }
+        }
+        self.settle(opener.at);
+        // The name must be the same; a damaged one may be repaired, a changed one may be new.
+        if opener.same {
+            return explained;
+        }
+        if record.two_operations {
+            self.doubt(seq, Why::TwoOperations, None);
+            return explained;
+        }
+        let why = if opener.changed {
+            Why::ChangedName
+        } else {
+            Why::OtherName
+        };
+        self.ask(self.reach_of(seq, record.username.end()), seq, why);
+        if !opener.changed {
+            self.doubt(seq, Why::OtherName, None);
+        }
+        explained
+    }
+
+    /// How many lines before `opener` stand again, the same, before `end`, as far as a name reaches.
+    fn equal_before(&self, opener: u64, end: u64, record: &Record) -> u64 {
+        let mut chars = characters(&self.text(end)[..record.username.end()]);
+        let mut equal = 0;
         loop {
-            let (before_opener, before_end) = (opener.checked_sub(equal + 1), seq - equal - 1);
+            let before_end = end - equal - 1;
+            let before_opener = opener.checked_sub(equal + 1);
             let Some(before_opener) = before_opener.filter(|at| *at >= self.first) else {
-                break;
+                return equal;
             };
             // Never compare the opener, or what stands before it, with itself.
             if before_end <= opener
@@ -141,87 +208,43 @@ impl Trust {
                 || !self.held(before_end + 1).adjacent
                 || self.held(before_opener).key != self.held(before_end).key
             {
-                break;
+                return equal;
             }
             let head = head_end(&self.held(before_end).parsed);
             chars += characters(&self.text(before_end)[head..]) + 1;
             if chars > REACH {
-                break;
+                return equal;
             }
             // In the next round this line would be a middle line, head and all.
             chars += characters(&self.text(before_end)[..head]);
             equal += 1;
         }
-        let from = Name::from(record.host.of(self.text(seq)));
-        for back in 1..=equal {
-            for at in [opener - back, seq - back] {
-                explained = true;
-                self.explain(at);
-                self.doubt(at, Why::WrittenTwice, Some(from.clone()));
-            }
-        }
-        if explained {
-            for at in [opener, seq] {
-                self.held_mut(at).near = None;
-            }
-            self.forward = None;
-        }
-        if !explained && let Parsed::Tail(refused) = self.held(opener).parsed {
-            // It began on an earlier line, and its end does not tell where.
-            for at in self.reach_of(opener, refused.username.end())..opener {
-                self.doubt(at, Why::Fragment, Some(from.clone()));
-            }
-        }
-        let opened = *self.held(opener).parsed.record().unwrap_or(record);
-        self.settle(opener);
-        // The name must be the same; a damaged one may be repaired, a changed one may be new.
-        let same = is_same_connection((record, self.text(seq)), (&opened, self.text(opener)));
-        if same {
-            return explained;
-        }
-        if record.two_operations {
-            self.doubt(seq, Why::TwoOperations, None);
-        } else {
-            let why = if changed {
-                Why::ChangedName
-            } else {
-                Why::OtherName
-            };
-            self.ask(self.reach_of(seq, record.username.end()), seq, why);
-            if !changed {
-                self.doubt(seq, Why::OtherName, None);
-            }
-        }
-        explained
     }
 
-    /// The CONNECT or FAILED_CONNECT of the connection that a DISCONNECT ends, if it still waits
-    /// here, and whether the user was changed in between.
-    ///
-    /// A forged record may bear the id of the very connection that wrote it. So the record that
-    /// opened the connection for the same user comes first, the latest with this id only else.
-    fn opener(&self, seq: u64, record: &Record) -> Option<(u64, bool)> {
+    /// The records that may have opened the connection that a DISCONNECT ends and that still wait
+    /// here, the latest first.
+    fn openers(&self, seq: u64, record: &Record) -> Vec<Opener> {
         let mut changed = false;
-        let mut latest = None;
+        let mut openers = Vec::new();
         for at in (self.first..seq).rev() {
-            let Some(other) = self.held(at).parsed.record() else {
+            let held = self.held(at);
+            let Some(other) = held.parsed.record() else {
                 continue;
             };
-            if other.connectionid != record.connectionid || self.held(at).doubt.is_some() {
+            if other.connectionid != record.connectionid || held.doubt.is_some() {
                 continue;
             }
             match other.operation {
-                Operation::Connect | Operation::FailedConnect => {
-                    if is_same_connection((record, self.text(seq)), (other, self.text(at))) {
-                        return Some((at, changed));
-                    }
-                    latest = latest.or(Some((at, changed)));
-                }
+                Operation::Connect | Operation::FailedConnect => openers.push(Opener {
+                    at,
+                    changed,
+                    same: is_same_connection((record, self.text(seq)), (other, self.text(at))),
+                }),
                 Operation::ChangeUser => changed |= other.retcode == 0,
                 _ => {}
             }
         }
-        latest
+        openers
     }
 
     // --- Rule: a record's own time is the server's, or its head was written by a client.
@@ -273,17 +296,44 @@ impl Trust {
             .record()
             .map_or(0, |record| record.username.end());
         if whole <= REACH || chars + characters(&self.text(seq)[..name_end]) <= REACH {
-            self.held_mut(seq).near = Some(fragment);
+            if matches!(self.held(fragment).parsed, Parsed::Torn(_)) {
+                self.ask_behind_torn(fragment, seq);
+            } else {
+                self.held_mut(seq).near = Some(fragment);
+            }
         }
         self.forward = (whole <= REACH).then_some((fragment, whole));
+    }
+
+    /// The first line of a name may be appended to a record that a full disk has torn. What follows
+    /// needs another record, unless it goes on with the torn line's own connection.
+    fn ask_behind_torn(&mut self, torn: u64, seq: u64) {
+        let same = match (
+            self.held(torn).parsed.record(),
+            self.held(seq).parsed.record(),
+        ) {
+            (Some(a), Some(b)) => is_same_connection((a, self.text(torn)), (b, self.text(seq))),
+            _ => false,
+        };
+        let asker = self.held(torn).place.offset;
+        if !same && self.held(seq).asked.is_none() {
+            self.held_mut(seq).asked = Some(Asked {
+                why: Why::Torn,
+                from: None,
+                asker,
+            });
+        }
     }
 
     /// `seq` is a part of a name that is known as a whole: what it put in doubt is cleared.
     fn explain(&mut self, seq: u64) {
         self.held_mut(seq).explained = true;
-        for held in &mut self.queue {
-            if held.near == Some(seq) {
-                held.near = None;
+        // A mark reaches no further than a name of nothing but line breaks.
+        let reach = REACH as u64 + 1;
+        let from = seq.saturating_sub(reach).max(self.first);
+        for at in from..(seq + reach).min(self.end()) {
+            if self.held(at).near == Some(seq) {
+                self.held_mut(at).near = None;
             }
         }
     }
@@ -348,7 +398,8 @@ impl Trust {
         if end.operation != Operation::Disconnect {
             return None;
         }
-        let (opener, _) = self.opener(before, &end)?;
+        let openers = self.openers(before, &end);
+        let opener = openers.iter().find(|opener| opener.same)?.at;
         (opener + 1 < before && self.held(opener + 1).adjacent).then_some(opener + 1)
     }
 
@@ -431,7 +482,9 @@ impl Trust {
                 }
                 // A change of user names nobody; it is what lets the asker have another name.
                 Some(record) => {
-                    record.operation == Operation::ChangeUser && id == Some(record.connectionid)
+                    why == Why::ChangedName
+                        && record.operation == Operation::ChangeUser
+                        && id == Some(record.connectionid)
                 }
                 None => false,
             };
@@ -486,11 +539,25 @@ impl Trust {
     }
 
     /// Goes on without the DISCONNECT of refused logins that are overdue by the line read last.
+    ///
+    /// The time that counts is the least that any record since then claimed: a client that writes a
+    /// time to come must not keep what follows waiting for it.
     fn expire(&mut self, seq: u64) {
-        let now = head_of(&self.held(seq).parsed).map(|head| head.time.seconds());
+        let parsed = self.held(seq).parsed;
+        let is_statement = parsed
+            .record()
+            .is_some_and(|record| matches!(record.operation, Operation::Query | Operation::Table));
+        // Statements carry the time at which they began.
+        let now = head_of(&parsed)
+            .filter(|_| !is_statement)
+            .map(|head| head.time.seconds());
+        if let Some(now) = now {
+            for refused in &mut self.refused {
+                refused.since = refused.since.min(now);
+            }
+        }
         while let Some(refused) = self.refused.front() {
-            let asked = head_of(&self.held(refused.asker).parsed).map(|head| head.time.seconds());
-            let late = matches!((now, asked), (Some(now), Some(asked)) if now - asked > PATIENCE);
+            let late = now.is_some_and(|now| now.saturating_sub(refused.since) > PATIENCE);
             let waited = self.held(seq).start - self.held(refused.first).start;
             if !refused.answered && !late && waited <= MAX_WAIT {
                 break;

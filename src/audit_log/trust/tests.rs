@@ -311,3 +311,64 @@ fn a_change_into_an_anonymous_account_writes_its_name_once() {
          {HONEST}"
     ));
 }
+
+#[test]
+fn a_forged_beginning_of_its_own_connection_vouches_for_nothing() {
+    // Id, user and host of the attacker's own connection, before and behind its refusal.
+    judges(&format!(
+        "{HONEST}
+         -20261122 19:04:51,db1,,192.0.2.66,6,0,CONNECT,,,0
+         -20261122 19:04:51,db1,root2,localhost,9,0,CONNECT,,,0
+         +20261122 19:04:51,db1,,192.0.2.66,6,0,FAILED_CONNECT,,,1045
+         -20261122 19:04:51,db1,,192.0.2.66,6,0,CONNECT,,,0
+         -20261122 19:04:51,db1,root2,localhost,9,0,CONNECT,,,0
+         +20261122 19:04:51,db1,,192.0.2.66,6,0,DISCONNECT,,,0
+         -20261122 19:04:52,db1,root2,192.0.2.66,7,0,CONNECT,,,0
+         +20261122 19:04:52,db1,root2,192.0.2.66,7,0,FAILED_CONNECT,,,1045
+         -20261122 19:04:52,db1,root2,192.0.2.66,7,0,CONNECT,,,0
+         +20261122 19:04:52,db1,root2,192.0.2.66,7,0,DISCONNECT,,,0
+         -20261122 19:04:53,db1,x,192.0.2.66,8,0,FAILED_CONNECT,,,1045
+         +20261122 19:04:53,db1,x,192.0.2.66,8,0,FAILED_CONNECT,,,1045
+         -20261122 19:04:53,db1,x,192.0.2.66,8,0,FAILED_CONNECT,,,1045
+         +20261122 19:04:53,db1,x,192.0.2.66,8,0,DISCONNECT,,,0
+         {HONEST}"
+    ));
+}
+
+#[test]
+fn forged_records_of_two_connections_do_not_vouch_for_each_other() {
+    judges(&format!(
+        "{HONEST}
+         +20261122 19:04:51,db1,guest,192.0.2.66,6,0,CONNECT,,,0
+         +20261122 19:04:51,db1,guest,192.0.2.66,6,0,CHANGEUSER,,,0
+         -20261122 19:04:51,db1,root2,localhost,6,0,CONNECT,,,0
+         +20261122 19:04:51,db1,guest,192.0.2.66,6,0,CHANGEUSER,,,1045
+         +20261122 19:04:51,db1,guest,192.0.2.67,7,0,CONNECT,,,0
+         +20261122 19:04:51,db1,guest,192.0.2.67,7,0,CHANGEUSER,,,0
+         -20261122 19:04:51,db1,root2,localhost,6,0,DISCONNECT,,,0
+         +20261122 19:04:51,db1,guest,192.0.2.67,7,0,CHANGEUSER,,,1045"
+    ));
+}
+
+#[test]
+fn a_refusal_of_the_same_id_contradicts_a_login() {
+    judges(&format!(
+        "{HONEST}
+         +20261122 19:04:51,db1,guest,192.0.2.66,6,0,CONNECT,,,0
+         -20261122 19:04:51,db1,root2,localhost,5,0,CONNECT,,,0
+         +20261122 19:04:51,db1,guest,192.0.2.66,6,0,CHANGEUSER,,,1045
+         +20261122 19:04:51,db1,guest,192.0.2.66,6,0,DISCONNECT,,,0
+         +20261122 19:04:52,db1,root2,localhost,5,0,FAILED_CONNECT,,,1045
+         +20261122 19:04:52,db1,root2,localhost,5,0,DISCONNECT,,,0"
+    ));
+}
+
+#[test]
+fn a_name_appended_to_a_torn_record_vouches_for_nothing() {
+    judges(&format!(
+        "{HONEST}
+         -2026120261122 19:04:51,db1,x,192.0.2.66,6,0,DISCONNECT,,,0
+         -20261122 19:04:51,db1,root2,localhost,9,0,CONNECT,,,0
+         -20261122 19:04:51,db1,y,192.0.2.66,6,0,DISCONNECT,,,0"
+    ));
+}
