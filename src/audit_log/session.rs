@@ -307,8 +307,11 @@ impl Session<'_> {
         let id = record.connectionid;
         match record.operation {
             Operation::FailedConnect => {
-                let connection = (Name::from(name), Name::from(host));
-                remember(&mut self.connections.refused, id, connection);
+                // Not over one that was believed: the forged one may bear its id.
+                if !self.connections.refused.contains_key(&id) {
+                    let connection = (Name::from(name), Name::from(host));
+                    remember(&mut self.connections.refused, id, connection);
+                }
             }
             Operation::Disconnect => {
                 let same_host = self
