@@ -49,6 +49,8 @@ impl Digest {
 pub struct FileMark {
     /// Its beginning: what the file *is*.
     pub head: Digest,
+    /// Its first line: what a copy is known by that was made while the file was shorter than `head`.
+    pub first: Digest,
     /// All complete lines before this byte (unpacked) have been read.
     pub offset: u64,
     /// What stands directly before the offset.
@@ -60,12 +62,22 @@ pub struct FileMark {
     pub path: String,
 }
 
+impl FileMark {
+    /// Whether the file that begins with `head` is the one that this mark was made of, or a copy.
+    pub fn is_of(&self, head: &[u8]) -> bool {
+        self.head.begins(head) || (head.len() as u64) < self.head.len && self.first.begins(head)
+    }
+}
+
 /// How far a log, with its rotated files, has been read, and what is needed to go on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
     /// Grows with each commit. Two runs that began from the same one can't both be written.
     #[serde(skip)]
     pub generation: u64,
+    /// How many passes led here, those under other paths included: of several checkpoints of one
+    /// log that was moved, the newest has most.
+    pub steps: u64,
     /// The name under which this log's figures are kept.
     pub server: Name,
     /// The files that were there, oldest first. The last one is where reading stopped.

@@ -138,10 +138,7 @@ fn attempt(
         .iter()
         .find(|(name, _)| *name == source)
         .map(|(_, found)| found.clone());
-    let known = own
-        .clone()
-        .or_else(|| adopt(checkpoints, &files))
-        .unwrap_or_default();
+    let known = furthest(checkpoints, &source, &files);
     let mut plan = Plan::new(&known, files, &mut outcome.errors)?;
     plan.leave_out(damaged);
 
@@ -186,7 +183,7 @@ fn attempt(
         .into_iter()
         .map(|pending| (number_of(&pending.file), pending))
         .collect();
-    let mut trust = Trust::new(pass.known.serverhost.clone(), aside);
+    let mut trust = Trust::new(pass.known.serverhost.clone(), aside).in_zone(settings.zone);
     for (file, pending) in pending {
         let place = Place {
             file,
@@ -305,7 +302,7 @@ pub fn ingest_stream(
         gaps: Vec::new(),
         records: 0,
     };
-    let mut trust = Trust::new(None, Vec::new());
+    let mut trust = Trust::new(None, Vec::new()).in_zone(settings.zone);
     let mut lines = Lines::new(input, 0, false);
     let mut unframer = Unframer::new(UtcSeconds::now().0, None);
     let mut framing = None;
@@ -387,18 +384,34 @@ fn commit_stream(
     })
 }
 
-/// The checkpoint of another path whose files are found here: the log was moved, or is called by
-/// another name.
-fn adopt(checkpoints: Vec<(String, Checkpoint)>, files: &[LogFile]) -> Option<Checkpoint> {
-    checkpoints
+/// The checkpoint to go on from: the one that got furthest in these files. That need not be the one
+/// of this path: the log may have been moved, there and back, or be called by another name.
+fn furthest(checkpoints: Vec<(String, Checkpoint)>, source: &str, files: &[LogFile]) -> Checkpoint {
+    // For each file, the newest first.
+    let progress = |found: &Checkpoint| -> Vec<Option<u64>> {
+        let reached = |file: &LogFile| {
+            let marks = found.files.iter().filter(|mark| mark.is_of(&file.head));
+            marks.map(|mark| mark.offset).max()
+        };
+        files.iter().rev().map(reached).collect()
+    };
+    let mut same: Vec<_> = checkpoints
         .into_iter()
-        .map(|(_, found)| found)
-        .find(|found| {
-            found
-                .files
-                .iter()
-                .any(|mark| files.iter().any(|file| mark.head.begins(&file.head)))
-        })
+        .map(|(name, found)| ((progress(&found), found.steps, name == source), found))
+        // Nothing in common: not the same log, unless its path says so.
+        .filter(|((progress, _, own), _)| *own || progress.iter().any(Option::is_some))
+        .collect();
+    same.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let mut furthest = same.pop().map(|(_, found)| found).unwrap_or_default();
+    // Of a part of the log that was read elsewhere, it does not know the rest.
+    let mut marks = Vec::new();
+    for (_, found) in same {
+        let is_new = |mark: &FileMark| furthest.files.iter().all(|known| known.head != mark.head);
+        marks.extend(found.files.into_iter().filter(is_new));
+    }
+    marks.append(&mut furthest.files);
+    furthest.files = marks;
+    furthest
 }
 
 /// Where to go on in each file.
@@ -438,7 +451,7 @@ impl Plan {
                 .files
                 .iter()
                 .enumerate()
-                .filter(|(_, mark)| mark.head.begins(&file.head));
+                .filter(|(_, mark)| mark.is_of(&file.head));
             let best = candidates.max_by_key(|(_, mark)| mark.offset);
             let Some((number, mark)) = best else {
                 match file.framing() {
@@ -567,12 +580,7 @@ impl Plan {
         if !file.is_unchanged(offset)? {
             return Err(Setback::Again);
         }
-        let tail = match lines.tail() {
-            Some(tail) => tail.to_vec(),
-            // Only plain files can be read backwards, but here the line is still incomplete: the
-            // mark stays where it was.
-            None => return Ok(()),
-        };
+        let tail = lines.tail().to_vec();
         let tail = if (tail.len() as u64) < offset.min(DIGEST_BYTES as u64)
             && file.packing == Packing::None
         {
@@ -581,8 +589,11 @@ impl Plan {
         } else {
             tail
         };
+        let head = file.head_up_to(offset)?;
+        let first = head.split_inclusive(|byte| *byte == b'\n').next();
         self.marks[at] = Some(FileMark {
-            head: Digest::of(&file.head_up_to(offset)?),
+            head: Digest::of(&head),
+            first: Digest::of(first.unwrap_or_default()),
             offset,
             tail: Digest::of(&tail),
             packed: (at_end && file.packing != Packing::None).then_some(file.size),
@@ -601,7 +612,8 @@ fn open_lines(file: &LogFile, from: u64, mark: Option<&FileMark>) -> Result<Opti
     let reached = lines
         .skip_to(from)
         .map_err(|error| Error::file(&file.path, error))?;
-    let same = lines.tail().zip(mark).is_some_and(|(tail, mark)| {
+    let tail = lines.tail();
+    let same = mark.is_some_and(|mark| {
         usize::try_from(mark.tail.len)
             .ok()
             .and_then(|len| tail.len().checked_sub(len))
@@ -631,6 +643,7 @@ impl Pass<'_> {
     ) -> Result<(), Setback> {
         let next = Checkpoint {
             generation: 0,
+            steps: self.known.steps + 1,
             server: self.server(trust),
             files,
             pending: trust.pending(&session.files),
@@ -642,6 +655,7 @@ impl Pass<'_> {
         let same = self.own.as_ref().is_some_and(|own| {
             Checkpoint {
                 generation: 0,
+                steps: next.steps,
                 ..own.clone()
             } == next
         });

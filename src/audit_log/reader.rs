@@ -72,6 +72,15 @@ pub struct Line<'a> {
     pub offset: u64,
 }
 
+/// A line that is too long for the buffer and has not ended yet.
+struct Long {
+    /// How it begins, and where in the file.
+    head: Vec<u8>,
+    offset: u64,
+    /// The last bytes before it.
+    before: Vec<u8>,
+}
+
 /// Reads lines. Everything before [`Lines::offset`] has been passed on.
 pub struct Lines {
     input: Box<dyn Read>,
@@ -83,8 +92,7 @@ pub struct Lines {
     start: usize,
     searched: usize,
     end: usize,
-    /// The beginning of a line that is too long for the buffer, and where it begins in the file.
-    long: Option<(Vec<u8>, u64)>,
+    long: Option<Long>,
     joined: Vec<u8>,
 }
 
@@ -123,7 +131,10 @@ impl Lines {
 
     fn line(&mut self, from: usize, to: usize) -> Line<'_> {
         let half = MAX_LINE / 2;
-        if let Some((mut head, offset)) = self.long.take() {
+        if let Some(Long {
+            mut head, offset, ..
+        }) = self.long.take()
+        {
             let tail = &self.buffer[from.max(to.saturating_sub(half))..to];
             head.extend_from_slice(tail);
             self.joined = head;
@@ -178,8 +189,11 @@ impl Lines {
         if self.end - self.start > self.buffer.len() - 2 * MAX_LINE {
             // Longer than any record: remember its beginning, and of the rest only the end.
             if self.long.is_none() {
-                let head = self.buffer[self.start..self.start + half].to_vec();
-                self.long = Some((head, self.base + self.start as u64));
+                self.long = Some(Long {
+                    head: self.buffer[self.start..self.start + half].to_vec(),
+                    offset: self.base + self.start as u64,
+                    before: self.tail().to_vec(),
+                });
             }
             self.start = self.end - MAX_LINE;
         }
@@ -194,16 +208,18 @@ impl Lines {
     /// The byte behind the last line that was passed on.
     pub fn offset(&self) -> u64 {
         match &self.long {
-            Some((_, offset)) => *offset,
+            Some(long) => long.offset,
             None => self.base + self.start as u64,
         }
     }
 
     /// The last bytes before [`Lines::offset`], as far as they were read: at most
-    /// [`DIGEST_BYTES`]. None if a line too long for the buffer is pending.
-    pub fn tail(&self) -> Option<&[u8]> {
-        let tail = &self.buffer[self.start.saturating_sub(DIGEST_BYTES)..self.start];
-        self.long.is_none().then_some(tail)
+    /// [`DIGEST_BYTES`].
+    pub fn tail(&self) -> &[u8] {
+        match &self.long {
+            Some(long) => &long.before,
+            None => &self.buffer[self.start.saturating_sub(DIGEST_BYTES)..self.start],
+        }
     }
 
     /// Whether the file ended with a line that is not complete.

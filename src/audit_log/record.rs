@@ -306,7 +306,11 @@ fn rds_query(line: &[u8], body: usize) -> Option<Record> {
 /// Here the left-most anchor is the real one: the text may hold anything, and whoever put an
 /// operation into a user name that can log in has a record of his own blamed on him, no other's.
 fn parse_query(line: &[u8], body: usize, comma: usize) -> Option<Record> {
-    let retcode = number(&line[comma + 1..])? as u32;
+    let retcode = u32::try_from(number(&line[comma + 1..])?).ok()?;
+    // A head may reach into the tail: `20261122 19:04:51,x',0`.
+    if body > comma {
+        return None;
+    }
     let mut from = body;
     loop {
         let query = memmem::find(&line[from..comma], b"QUERY,").map_or(comma, |n| from + n);

@@ -122,10 +122,24 @@ fn find_by_glob(path: &Path, pattern: &str) -> Result<Vec<Log>> {
 
 /// A folder may be a whole data directory: only regular files that begin like an audit log count.
 fn find_in_folder(folder: &Path) -> Result<Vec<Log>> {
-    let mut groups: BTreeMap<Log, Vec<PathBuf>> = BTreeMap::new();
-    for path in entries(folder)? {
-        if regular_file(&path)?.is_some_and(|meta| meta.len() > 0) {
-            groups.entry(Log::of(&path)?).or_default().push(path);
+    let mut paths = entries(folder)?;
+    for _ in 1..MAX_TRIES {
+        let found = find_among(&paths, folder);
+        let again = entries(folder)?;
+        if found.is_ok() || again == paths {
+            return found;
+        }
+        // The only file with records was rotated between listing and looking.
+        paths = again;
+    }
+    find_among(&paths, folder)
+}
+
+fn find_among(paths: &[PathBuf], folder: &Path) -> Result<Vec<Log>> {
+    let mut groups: BTreeMap<Log, Vec<&Path>> = BTreeMap::new();
+    for path in paths {
+        if regular_file(path)?.is_some_and(|meta| meta.len() > 0) {
+            groups.entry(Log::of(path)?).or_default().push(path);
         }
     }
     let mut unreadable = Vec::new();
@@ -165,10 +179,12 @@ fn find_in_folder(folder: &Path) -> Result<Vec<Log>> {
 
 fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     let failed = |error| Error::file(folder, error);
-    fs::read_dir(folder)
+    let mut paths = fs::read_dir(folder)
         .map_err(failed)?
         .map(|entry| entry.map(|entry| entry.path()).map_err(failed))
-        .collect()
+        .collect::<Result<Vec<PathBuf>>>()?;
+    paths.sort();
+    Ok(paths)
 }
 
 /// What a path means if that is a regular file. A file may go between listing and looking.
@@ -235,15 +251,15 @@ impl Log {
 
     fn open_members(&self, members: &BTreeMap<PathBuf, (u64, u64)>) -> Result<Opened> {
         let mut opened = Opened::default();
-        let mut files = Vec::new();
+        let (mut files, mut empty) = (Vec::new(), Vec::new());
         for path in members.keys() {
             match LogFile::open(path) {
                 Ok(Some(file)) => files.push(file),
-                Ok(None) => {}
+                Ok(None) => empty.push(path.as_path()),
                 Err(error) => opened.errors.push(error),
             }
         }
-        opened.files = without_copies(in_order(files, &self.name));
+        opened.files = without_copies(in_order(files, &empty, &self.name));
         Ok(opened)
     }
 }
@@ -288,16 +304,19 @@ enum Family {
     Padded(usize),
     /// `-20261122`, `.2026-11-22`: text order is time order.
     Dated,
+    /// `.2.gz` where there is another `.2`: packed by hand, and the plugin no longer renames it.
+    Stray,
     Live,
 }
 
 /// Oldest first. Within a family the name tells; between families the first record's time does,
 /// since a changed `server_audit_file_rotations` leaves files of another padding behind.
-fn in_order(files: Vec<LogFile>, live: &[u8]) -> Vec<LogFile> {
-    let suffix = |file: &LogFile| -> Vec<u8> {
-        let name = file.path.file_name().unwrap_or_default().as_bytes();
+fn in_order(files: Vec<LogFile>, empty: &[&Path], live: &[u8]) -> Vec<LogFile> {
+    let suffix_of = |path: &Path| -> Vec<u8> {
+        let name = path.file_name().unwrap_or_default().as_bytes();
         without_packing(name)[live.len().min(without_packing(name).len())..].to_vec()
     };
+    let suffix = |file: &LogFile| suffix_of(&file.path);
     let is_number = |suffix: &[u8]| {
         (2..=10).contains(&suffix.len()) && suffix[1..].iter().all(u8::is_ascii_digit)
     };
@@ -307,11 +326,25 @@ fn in_order(files: Vec<LogFile>, live: &[u8]) -> Vec<LogFile> {
         .filter(|suffix| is_number(suffix) && suffix[1] == b'0')
         .map(|suffix| suffix.len())
         .collect();
+    let plain: Vec<(Vec<u8>, Vec<u8>)> = files
+        .iter()
+        .filter(|file| file.packing == Packing::None)
+        .map(|file| (suffix(file), file.head.clone()))
+        .collect();
+    let is_stray = |file: &LogFile| {
+        let is_other = |(other, head): &(Vec<u8>, Vec<u8>)| {
+            *other == suffix(file) && !is_same_beginning(head, &file.head)
+        };
+        file.packing != Packing::None
+            && (plain.iter().any(is_other) || empty.iter().any(|p| suffix_of(p) == suffix(file)))
+    };
+    let has_strays = files.iter().any(is_stray);
     let mut families: BTreeMap<Family, Vec<(Vec<u8>, LogFile)>> = BTreeMap::new();
     for file in files {
         let suffix = suffix(&file);
         let family = match suffix.len() {
             0 => Family::Live,
+            _ if has_strays && file.packing != Packing::None => Family::Stray,
             // Eight digits are a date.
             9 | 10.. => Family::Dated,
             len if is_number(&suffix) && padded.contains(&len) => Family::Padded(len),
@@ -322,7 +355,8 @@ fn in_order(files: Vec<LogFile>, live: &[u8]) -> Vec<LogFile> {
     }
     let mut queues = Vec::new();
     for (family, mut members) in families {
-        members.sort_by(|(a, _), (b, _)| match family {
+        members.sort_by(|(a, a_file), (b, b_file)| match family {
+            Family::Stray => a_file.first_time().cmp(&b_file.first_time()),
             Family::Dated | Family::Live => a.cmp(b),
             Family::Numbered | Family::Padded(_) => (b.len(), b).cmp(&(a.len(), a)),
         });
@@ -352,11 +386,9 @@ fn in_order(files: Vec<LogFile>, live: &[u8]) -> Vec<LogFile> {
 fn without_copies(files: Vec<LogFile>) -> Vec<LogFile> {
     let mut kept: Vec<LogFile> = Vec::new();
     for file in files {
-        let twin = kept.iter_mut().find(|other| {
-            let (a, b) = (&other.head, &file.head);
-            let len = a.len().min(b.len());
-            a[..len] == b[..len]
-        });
+        let twin = kept
+            .iter_mut()
+            .find(|other| is_same_beginning(&other.head, &file.head));
         match twin {
             Some(other) => {
                 let rank = |file: &LogFile| (file.packing == Packing::None, file.size);
@@ -368,6 +400,12 @@ fn without_copies(files: Vec<LogFile>) -> Vec<LogFile> {
         }
     }
     kept
+}
+
+/// Whether one of two beginnings of files is the beginning of the other.
+fn is_same_beginning(a: &[u8], b: &[u8]) -> bool {
+    let len = a.len().min(b.len());
+    a[..len] == b[..len]
 }
 
 impl LogFile {
@@ -457,9 +495,8 @@ impl LogFile {
             .map_err(|error| self.unpack_error(error))?;
         let complete = reader::complete_lines(&begin);
         if complete.is_empty() {
-            // One long line: its beginning must do.
-            let is_long = begin.len() == SNIFF && Head::of(&begin).is_some();
-            return Ok(is_long.then_some(Framing::None));
+            // One long line, perhaps still being written: its beginning must do.
+            return Ok(Head::of(&begin).map(|_| Framing::None));
         }
         Ok(lines(complete))
     }

@@ -127,7 +127,7 @@ fn take_if(rest: &mut &[u8], one_of: &[u8]) -> Option<u8> {
 
 fn digits(text: &[u8]) -> Option<i64> {
     text.iter().try_fold(0_i64, |sum, byte| match byte {
-        b'0'..=b'9' => Some(sum * 10 + i64::from(byte - b'0')),
+        b'0'..=b'9' => sum.checked_mul(10)?.checked_add(i64::from(byte - b'0')),
         _ => None,
     })
 }
@@ -216,6 +216,23 @@ impl Clock {
             self.steady = (from, from + 900, offset);
         }
     }
+}
+
+/// Whether a clock in `zone` shows this local time twice.
+pub fn is_repeated(zone: &Zone, local: i64) -> bool {
+    let (earlier, later) = offsets(zone, local);
+    earlier != later
+}
+
+/// Whether more than so many seconds lie between two stamps of one log, for certain: a clock that is
+/// set forward in spring shows an hour too much, and of the hour that autumn repeats it is not known
+/// which one is meant.
+pub fn is_over(zone: &Zone, from: Stamp, to: Stamp, seconds: i64) -> bool {
+    let utc = |stamp| match stamp {
+        Stamp::Local(local) => local - offsets(zone, local).0,
+        Stamp::Utc(at) => at.0,
+    };
+    to.seconds() - from.seconds() > seconds && utc(to) - utc(from) > seconds
 }
 
 /// The two offsets (seconds east of UTC) that a local time may have, the earlier instant's first;

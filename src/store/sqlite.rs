@@ -79,16 +79,15 @@ impl Sqlite {
             }
             opened => opened.map_err(|error| explain(path, error))?,
         };
-        match this.version()? {
-            VERSION => Ok(this),
-            0 => {
+        match this.look()? {
+            (VERSION, _) => Ok(this),
+            (0, old) => {
                 // Not migrated yet: show what is there the way a run would see it.
-                let old = this.legacy_accounts()?;
                 this.db = Connection::open_in_memory().map_err(|error| this.error(error))?;
                 this.create_tables(old)?;
                 Ok(this)
             }
-            newer => Err(this.too_new(newer)),
+            (newer, _) => Err(this.too_new(newer)),
         }
     }
 
@@ -117,14 +116,22 @@ impl Sqlite {
     }
 
     fn migrate(&mut self) -> Result<()> {
-        match self.version()? {
-            VERSION => Ok(()),
-            0 => {
-                let old = self.legacy_accounts()?;
-                self.create_tables(old)
-            }
-            newer => Err(self.too_new(newer)),
+        match self.look()? {
+            (VERSION, _) => Ok(()),
+            (0, old) => self.create_tables(old),
+            (newer, _) => Err(self.too_new(newer)),
         }
+    }
+
+    /// The version, and at 0 the rows of the Go program; both as of one instant, since another run
+    /// may be creating the tables.
+    fn look(&self) -> Result<(i64, Vec<AccountUse>)> {
+        let instant = self.db.unchecked_transaction();
+        let _instant = instant.map_err(|error| self.error(error))?;
+        Ok(match self.version()? {
+            0 => (0, self.legacy_accounts()?),
+            version => (version, Vec::new()),
+        })
     }
 
     fn too_new(&self, version: i64) -> Error {

@@ -34,6 +34,7 @@ use serde::{Deserialize, Serialize};
 use super::record::{self, Head, Parsed, Record};
 use super::timestamp::Stamp;
 use crate::name::Name;
+use crate::time::Zone;
 
 pub use aside::Aside;
 use aside::{believe_aside, set_aside};
@@ -210,8 +211,8 @@ struct Refused {
     /// The lines in reach: from `first` up to, not including, `asker`.
     first: u64,
     asker: u64,
-    /// The least time of the records since then, in seconds.
-    since: i64,
+    /// The least time of the records since then.
+    since: Option<Stamp>,
     /// Its DISCONNECT came, or it turned out to be forged itself.
     answered: bool,
 }
@@ -240,6 +241,7 @@ pub struct Trust {
     /// The first of the lines that name another server, if such lines were read last.
     foreign: Option<u64>,
     hasher: foldhash::fast::FixedState,
+    zone: Zone,
 }
 
 impl Trust {
@@ -261,7 +263,13 @@ impl Trust {
             serverhost,
             foreign: None,
             hasher: foldhash::fast::FixedState::default(),
+            zone: Zone::UTC,
         }
+    }
+
+    /// Judges a log whose clock is set back an hour in autumn, as clocks are in `zone`.
+    pub fn in_zone(self, zone: Zone) -> Self {
+        Self { zone, ..self }
     }
 
     /// The name that the server calls itself in the log.
@@ -307,6 +315,8 @@ impl Trust {
             whole: None,
         };
         self.arena.extend_from_slice(text);
+        // So that lines without text count as well.
+        self.arena.push(b'\n');
         let seq = self.end();
         self.queue.push_back(held);
         if passed {
@@ -323,7 +333,9 @@ impl Trust {
         {
             self.pass_next(sink);
         }
-        while self.first < self.next.min(self.blocked_from()) && self.is_behind(self.first) {
+        // A refused login may reach back to what was passed on in an earlier run.
+        let needed = self.next.min(self.blocked_from());
+        while self.first < needed && self.is_behind(self.first) {
             self.forget_first();
         }
     }
@@ -388,7 +400,10 @@ impl Trust {
                 set_aside(&mut self.aside, text, held.place, (record, asked), sink);
             }
             (Some(record), None, None) => {
-                believe_aside(&mut self.aside, (record, text), None, sink);
+                // Without its beginning a line does not say whose it is.
+                if !matches!(held.parsed, Parsed::Tail(_)) {
+                    believe_aside(&mut self.aside, (record, text), None, sink);
+                }
                 sink.line(text, held.place, Verdict::Believed(record), whole);
             }
         }

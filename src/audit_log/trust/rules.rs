@@ -4,7 +4,7 @@
 use super::{Asked, MAX_WAIT, PATIENCE, REACH, Refused, Trust, Whole, Why};
 use super::{characters, head_end, head_of, is_same_connection};
 use crate::audit_log::record::{Head, Operation, Parsed, Record};
-use crate::audit_log::timestamp::{DISORDER, Stamp};
+use crate::audit_log::timestamp::{DISORDER, Stamp, is_over, is_repeated};
 use crate::name::Name;
 
 /// A record that may have opened a connection.
@@ -66,11 +66,11 @@ impl Trust {
             Operation::FailedConnect => {
                 // Its name is written again by its DISCONNECT: wait for that, then compare.
                 let first = self.reach_of(seq, record.username.end());
-                if first < seq && self.held(seq).doubt.is_none() && seq >= self.next {
+                if first < seq && !self.is_forged(seq) && seq >= self.next {
                     self.refused.push_back(Refused {
                         first,
                         asker: seq,
-                        since: record.head.map_or(i64::MAX, |head| head.time.seconds()),
+                        since: record.head.map(|head| head.time),
                         answered: false,
                     });
                 }
@@ -97,7 +97,14 @@ impl Trust {
             for at in self.reach_of(seq, record.username.end())..seq {
                 self.doubt(at, Why::Fragment, Some(from.clone()));
             }
-            if record.operation == Operation::Connect {
+            // What a name with line breaks may really end on. A change of user that is allowed names
+            // nobody.
+            let genuine = match record.operation {
+                Operation::Disconnect => true,
+                Operation::ChangeUser => record.retcode != 0,
+                _ => false,
+            };
+            if !genuine {
                 self.doubt(seq, Why::Fragment, Some(from));
             }
         }
@@ -142,7 +149,7 @@ impl Trust {
         let mut explained = false;
         for opener in &openers {
             let equal = self.equal_before(opener.at, seq, record);
-            if self.held(opener.at).doubt.is_some() || equal == 0 {
+            if self.is_forged(opener.at) || equal == 0 {
                 continue;
             }
             explained = true;
@@ -157,7 +164,7 @@ impl Trust {
             }
             self.forward = None;
         }
-        let genuine = |opener: &&Opener| self.held(opener.at).doubt.is_none();
+        let genuine = |opener: &&Opener| !self.is_forged(opener.at);
         let same = openers.iter().filter(genuine).find(|opener| opener.same);
         let Some(opener) = same.or_else(|| openers.iter().find(genuine)) else {
             if record.two_operations {
@@ -174,6 +181,18 @@ impl Trust {
         self.settle(opener.at);
         // The name must be the same; a damaged one may be repaired, a changed one may be new.
         if opener.same {
+            let waits = |at: u64| {
+                (self.refused.iter()).any(|refused| refused.asker == at && !refused.answered)
+            };
+            if !explained && openers.iter().any(|opener| waits(opener.at)) {
+                // Refused twice: one of the records was written by the client.
+                self.ask_before(&openers);
+                self.ask(
+                    self.reach_of(seq, record.username.end()),
+                    seq,
+                    Why::OtherName,
+                );
+            }
             return explained;
         }
         if record.two_operations {
@@ -187,9 +206,26 @@ impl Trust {
         };
         self.ask(self.reach_of(seq, record.username.end()), seq, why);
         if !opener.changed {
+            // Of a damaged name other lines stand before the one record than before the other.
+            self.ask_before(&openers);
             self.doubt(seq, Why::OtherName, None);
         }
         explained
+    }
+
+    /// What stands before any of these records may be a part of a name that they hold.
+    fn ask_before(&mut self, openers: &[Opener]) {
+        for opener in openers {
+            let name_end = (self.held(opener.at).parsed.record()).map_or(0, |it| it.username.end());
+            let first = self.reach_of(opener.at, name_end);
+            self.ask(first, opener.at, Why::OtherName);
+        }
+    }
+
+    /// Whether a line is known to be a client's. Other doubts a client can cast on his own record, by
+    /// a forged head before the genuine end.
+    fn is_forged(&self, seq: u64) -> bool {
+        matches!(self.held(seq).doubt, Some((Why::WrittenTwice, _)))
     }
 
     /// How many lines before `opener` stand again, the same, before `end`, as far as a name reaches.
@@ -231,7 +267,7 @@ impl Trust {
             let Some(other) = held.parsed.record() else {
                 continue;
             };
-            if other.connectionid != record.connectionid || held.doubt.is_some() {
+            if other.connectionid != record.connectionid || self.is_forged(at) {
                 continue;
             }
             match other.operation {
@@ -265,18 +301,24 @@ impl Trust {
         let Some(Stamp::Local(before)) = before.map(|head| head.time) else {
             return;
         };
-        // Daylight saving time ends by an hour, somewhere by half of one.
+        // Daylight saving time ends by an hour, somewhere by half of one, and by less if nothing was
+        // logged for a while. The zone may be set wrong.
         let back = before - time;
         let hour = [1_800, 3_600]
             .iter()
             .any(|hour| (back - hour).abs() <= DISORDER);
-        if back > DISORDER && !hour {
+        if back > DISORDER && !hour && !self.is_repeated(before, time) {
             self.ask(
                 self.reach_of(seq, record.username.end()),
                 seq,
                 Why::TimeBackwards,
             );
         }
+    }
+
+    /// Whether both times, the later one first, are in the hour that autumn repeats.
+    fn is_repeated(&self, before: i64, time: i64) -> bool {
+        is_repeated(&self.zone, before) && is_repeated(&self.zone, time)
     }
 
     // --- Rule: a fragment puts in doubt what can be one payload with it.
@@ -421,20 +463,14 @@ impl Trust {
         };
         if known.0 == name {
             if let Some(first) = self.foreign.take() {
-                for at in first.max(self.first)..seq {
-                    if self.foreign_head(at) {
-                        self.doubt(at, Why::OtherServer, None);
-                    }
-                }
+                self.doubt_foreign(first, seq);
             }
             return;
         }
         let name = Name::from(name);
         let first = *self.foreign.get_or_insert(seq);
         if self.foreign_name(first) != Some(&name.0[..]) {
-            for at in first..seq {
-                self.doubt(at, Why::OtherServer, None);
-            }
+            self.doubt_foreign(first, seq);
             self.foreign = Some(seq);
             return;
         }
@@ -449,8 +485,15 @@ impl Trust {
         head_of(&self.held(seq).parsed).map(|head| head.serverhost.of(self.text(seq)))
     }
 
-    fn foreign_head(&self, seq: u64) -> bool {
-        self.foreign_name(seq) != self.serverhost.as_ref().map(|name| &name.0[..])
+    /// The lines from `first` up to `end` that name another server were written by a client; a line
+    /// without head names none.
+    fn doubt_foreign(&mut self, first: u64, end: u64) {
+        for at in first.max(self.first)..end {
+            let name = self.foreign_name(at);
+            if name.is_some() && name != self.serverhost.as_ref().map(|name| &name.0[..]) {
+                self.doubt(at, Why::OtherServer, None);
+            }
+        }
     }
 
     // --- Questions about the lines in the queue.
@@ -550,19 +593,30 @@ impl Trust {
         // Statements carry the time at which they began.
         let now = head_of(&parsed)
             .filter(|_| !is_statement)
-            .map(|head| head.time.seconds());
+            .map(|head| head.time);
         if let Some(now) = now {
             for refused in &mut self.refused {
-                refused.since = refused.since.min(now);
+                let since = refused.since.get_or_insert(now);
+                if now.seconds() < since.seconds() {
+                    *since = now;
+                }
             }
         }
         while let Some(refused) = self.refused.front() {
-            let late = now.is_some_and(|now| now.saturating_sub(refused.since) > PATIENCE);
+            let late = now
+                .zip(refused.since)
+                .is_some_and(|(now, since)| is_over(&self.zone, since, now, PATIENCE));
             let waited = self.held(seq).start - self.held(refused.first).start;
             if !refused.answered && !late && waited <= MAX_WAIT {
                 break;
             }
             self.give_up_oldest_refused();
+        }
+        if let Some(first) = self.foreign
+            && self.held(seq).start - self.held(first).start > MAX_WAIT
+        {
+            self.foreign = None;
+            self.doubt_foreign(first, seq);
         }
     }
 
@@ -583,8 +637,11 @@ impl Trust {
             if passed && held.asked.is_none() && held.near.is_none() {
                 self.betrayed.push(seq);
             }
-            // What a forged record asks is void.
-            self.settle(seq);
+            // What a forged record asks is void. But a client can put its own record in doubt, by a
+            // forged head before the genuine end: that one's question stands.
+            if why == Why::WrittenTwice {
+                self.settle(seq);
+            }
         }
     }
 }

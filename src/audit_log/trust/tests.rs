@@ -372,3 +372,67 @@ fn a_name_appended_to_a_torn_record_vouches_for_nothing() {
          -20261122 19:04:51,db1,y,192.0.2.66,6,0,DISCONNECT,,,0"
     ));
 }
+
+// --- Found by fuzzing (fuzz/, target trust).
+
+#[test]
+fn a_name_that_puts_its_own_end_in_doubt_hides_nothing() {
+    // The last line of the payload names another server: the genuine end looks foreign.
+    judges(&format!(
+        "{HONEST}
+         -20261122 19:04:51,db1,root2,localhost,99,0,CONNECT,,,0
+         -20261122 19:04:51,db9,m,192.0.2.66,6,0,FAILED_CONNECT,,,1045
+         -20261122 19:04:51,db1,root2,localhost,99,0,CONNECT,,,0
+         -20261122 19:04:51,db9,m,192.0.2.66,6,0,DISCONNECT,,,0
+         {HONEST}"
+    ));
+    judges(&format!(
+        "{HONEST}
+         -20261122 19:04:51,db1,root2,localhost,99,0,CONNECT,,,0
+         .20261122 18:00:00,db9,x
+         +m,192.0.2.66,6,0,FAILED_CONNECT,,,1045
+         -20261122 19:04:51,db1,root2,localhost,99,0,CONNECT,,,0
+         .20261122 18:00:00,db9,x
+         +m,192.0.2.66,6,0,DISCONNECT,,,0
+         {HONEST}"
+    ));
+}
+
+#[test]
+fn a_payload_with_a_refused_login_of_its_own_connection() {
+    // The server tells a client its connection's id before it asks for a name.
+    judges(&format!(
+        "{HONEST}
+         -20261122 19:04:51,db1,root2,localhost,99,0,CONNECT,,,0
+         -20261122 19:04:51,db1,m,192.0.2.66,6,0,FAILED_CONNECT,,,1045
+         +20261122 19:04:51,db1,m,192.0.2.66,6,0,FAILED_CONNECT,,,1045
+         -20261122 19:04:51,db1,root2,localhost,99,0,CONNECT,,,0
+         -20261122 19:04:51,db1,m,192.0.2.66,6,0,FAILED_CONNECT,,,1045
+         +20261122 19:04:51,db1,m,192.0.2.66,6,0,DISCONNECT,,,0
+         {HONEST}"
+    ));
+}
+
+#[test]
+fn a_damaged_name_behind_a_forged_login() {
+    // FAILED_CONNECT shows 132 bytes, which end within the second line of the name.
+    let filler = "\u{1f600}".repeat(26);
+    judges(&format!(
+        "{HONEST}
+         -20261122 19:04:51,db1,root2,localhost,99,0,CONNECT,,,0
+         +20261122 19:04:51,db1,\u{1f600}w,192.0.2.66,6,0,FAILED_CONNECT,,,1045
+         -20261122 19:04:51,db1,root2,localhost,99,0,CONNECT,,,0
+         ?20261122 19:04:51,db1,{filler}
+         -20261122 19:04:51,db1,m,192.0.2.66,6,0,DISCONNECT,,,0"
+    ));
+}
+
+#[test]
+fn a_statement_without_head_is_not_believed() {
+    judges(
+        "?20261122 19:04:51,db1,x
+         -root,localhost,4,9,QUERY,,'SET GLOBAL server_audit_logging=OFF',0
+         ?20261122 19:04:51,db1,
+         -,,4,0,CHANGEUSER,,,0",
+    );
+}
