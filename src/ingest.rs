@@ -208,8 +208,12 @@ fn attempt(
             .then(|| Unframer::new(plan.files[at].written(), pass.known.clock.map(|at| at.0)));
         let opened = open_lines(&plan.files[at], from, plan.marks[at].as_ref());
         let mut lines = match opened {
-            Ok(Some(lines)) => lines,
-            Ok(None) => {
+            Ok(Rest::Lines(lines)) => lines,
+            Ok(Rest::Shorter) => {
+                plan.give_up(at);
+                continue;
+            }
+            Ok(Rest::Rewritten) => {
                 plan.give_up(at);
                 session
                     .connections
@@ -603,11 +607,20 @@ impl Plan {
     }
 }
 
-/// Lines from `from` on; none if the file no longer holds what was read of it before.
-fn open_lines(file: &LogFile, from: u64, mark: Option<&FileMark>) -> Result<Option<Lines>> {
+/// What a packed file holds behind its mark.
+enum Rest {
+    Lines(Lines),
+    /// It ends before: a copy that was made, or is being made, of a part.
+    Shorter,
+    /// It no longer holds what was read of it before.
+    Rewritten,
+}
+
+/// Lines from `from` on.
+fn open_lines(file: &LogFile, from: u64, mark: Option<&FileMark>) -> Result<Rest> {
     let mut lines = file.lines(from)?;
     if file.packing == Packing::None || from == 0 {
-        return Ok(Some(lines));
+        return Ok(Rest::Lines(lines));
     }
     let reached = lines
         .skip_to(from)
@@ -619,7 +632,11 @@ fn open_lines(file: &LogFile, from: u64, mark: Option<&FileMark>) -> Result<Opti
             .and_then(|len| tail.len().checked_sub(len))
             .is_some_and(|skip| Digest::of(&tail[skip..]) == mark.tail)
     });
-    Ok((reached && same).then_some(lines))
+    Ok(match (reached, same) {
+        (true, true) => Rest::Lines(lines),
+        (false, _) => Rest::Shorter,
+        (true, false) => Rest::Rewritten,
+    })
 }
 
 /// What all commits of a pass share.

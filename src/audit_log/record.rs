@@ -728,4 +728,52 @@ mod tests {
             "64 is no length"
         );
     }
+
+    #[test]
+    fn fields_have_bounds() {
+        let body = |body: &str| parsed(format!("20261122 19:04:51,db1,{body}").as_bytes());
+        let tail = "a,h,5,0,CONNECT,,";
+        let record = "record Connect 'a'@'h' 5 0";
+        for (line, expected) in [
+            // The 11th field, and a TLS version as object.
+            (format!("{tail},0,{}", "T".repeat(32)), record),
+            (format!("{tail},0,{}", "T".repeat(33)), "head"),
+            (format!("{tail}{},0", "T".repeat(16)), record),
+            (format!("{tail}{},0", "T".repeat(17)), "head"),
+            (format!("{tail}T v,0"), "head"),
+            // At most 20 digits.
+            (format!("a,h,{}5,0,CONNECT,,,0", "0".repeat(19)), record),
+            (format!("a,h,{}5,0,CONNECT,,,0", "0".repeat(20)), "head"),
+            // An address with a gap may have a last group of four digits.
+            (
+                "a,1::2:3:4:5:6:7:4081,5,0,CONNECT,,,0".into(),
+                "record Connect 'a'@'1::2:3:4:5:6:7:4081' 5 0",
+            ),
+            // A query of RDS has a quote and a code before its two empty fields.
+            ("a,h,5,7,QUERY,s,'x',y,,".into(), "head"),
+            ("a,h,5,7,QUERY,s,x,0,,".into(), "head"),
+        ] {
+            assert_eq!(body(&line), expected, "{line}");
+        }
+        for digits in ["1", "12345", ",1", "',1"] {
+            assert_eq!(parsed(digits.as_bytes()), "neither", "{digits}");
+        }
+        let server = |len: usize| {
+            let line = format!("20261122 19:04:51,{},x", "s".repeat(len));
+            Head::of(line.as_bytes()).is_some()
+        };
+        assert!(server(255) && !server(256));
+    }
+
+    #[test]
+    fn a_port_that_may_be_a_group_is_cut_where_all_hosts_have_ports() {
+        for (host, expected) in [
+            ("2001:db8::5:4081", "2001:db8::5"),
+            ("::1:unavailable", "::1:unavailable"),
+            ("host:33", "host:33"),
+            ("192.0.2.1", "192.0.2.1"),
+        ] {
+            assert_eq!(cut_ambiguous_port(host.as_bytes()), expected.as_bytes());
+        }
+    }
 }

@@ -306,12 +306,10 @@ impl Session<'_> {
         let (name, host) = (record.username.of(text), record.host.of(text));
         let id = record.connectionid;
         match record.operation {
-            Operation::FailedConnect => {
-                // Not over one that was believed: the forged one may bear its id.
-                if !self.connections.refused.contains_key(&id) {
-                    let connection = (Name::from(name), Name::from(host));
-                    remember(&mut self.connections.refused, id, connection);
-                }
+            // Not over one that was believed: the forged one may bear its id.
+            Operation::FailedConnect if !self.connections.refused.contains_key(&id) => {
+                let connection = (Name::from(name), Name::from(host));
+                remember(&mut self.connections.refused, id, connection);
             }
             Operation::Disconnect => {
                 let same_host = self

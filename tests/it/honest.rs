@@ -26,12 +26,9 @@ fn honest_clients_are_never_doubted() {
         "--max-connect-errors=1000000000",
         "--max-password-errors=4294967295",
     ]);
-    server.sql(
-        "CREATE USER app@'%' IDENTIFIED BY 'app'; CREATE USER other@'%' IDENTIFIED BY 'other'",
-    );
+    server.sql("CREATE USER app@'%' IDENTIFIED BY 'app'");
     let env = TestEnv::reading(server.audit_log());
     let done = AtomicUsize::new(0);
-    let mut records = 0;
     for life in 0..lives {
         thread::scope(|scope| {
             for client in 0..8 {
@@ -71,9 +68,7 @@ fn honest_clients_are_never_doubted() {
             server.kill9();
         }
         server.restart();
-        records += 1;
     }
-    assert_eq!(records, lives);
     env.start_collecting().finish().is_silent_success();
     assert!(env.quarantine().is_empty(), "{:?}", env.quarantine());
     let figure = |rows: Vec<serde_json::Value>, field: &str| -> u64 {
@@ -84,7 +79,7 @@ fn honest_clients_are_never_doubted() {
     assert!(counted >= done, "{counted} of {done} counted");
 }
 
-/// Half of the clients are refused; some change their user, some stay for a while.
+/// Half of the clients are refused; some begin their session anew, some stay for a while.
 fn come_and_go(server: &Server, client: usize, seed: u64, times: usize) {
     let mut random = Random::new(seed);
     let mut open: Vec<Client> = Vec::new();
@@ -105,8 +100,8 @@ fn come_and_go(server: &Server, client: usize, seed: u64, times: usize) {
             let _ = session.query("SELECT 1");
             if random.chance(50) {
                 session
-                    .change_user(&Login::new("other", "other"))
-                    .expect("another user");
+                    .change_user(&Login::new("app", "app"))
+                    .expect("the session begins anew");
             }
         }
         open.push(session);

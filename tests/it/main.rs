@@ -18,5 +18,7 @@ mod honest;
 mod kill;
 mod live;
 mod mariadb;
+mod model;
+mod properties;
 mod random;
 mod store;

@@ -350,6 +350,7 @@ fn checkpoints_come_back(store: &mut dyn Store) {
         server: Name::from(&b"db\xff"[..]),
         files: vec![FileMark {
             head: Digest::of(b"head"),
+            first: Digest::of(b"head"),
             offset: u64::from(u32::MAX) * 8,
             tail: Digest::of(b"tail"),
             packed: Some(7),

@@ -66,10 +66,7 @@ pub(super) fn set_aside(
 ) {
     let logs_in = matches!(
         record.operation,
-        Operation::Connect
-            | Operation::FailedConnect
-            | Operation::ProxyConnect
-            | Operation::ChangeUser
+        Operation::Connect | Operation::FailedConnect | Operation::ProxyConnect
     );
     if !logs_in {
         sink.line(
@@ -123,11 +120,8 @@ pub(super) fn believe_aside(
         if other.connectionid != record.connectionid || one_payload {
             return true;
         }
-        // A change of user names nobody. Of the rest, user and host must be the same; and a record
-        // that opens the id again contradicts a login instead of proving it.
-        let proves = other.operation == Operation::ChangeUser
-            || is_same_connection((record, text), (other, &entry.text.0));
-        if proves && !opens {
+        // A record that opens the id again contradicts a login instead of proving it.
+        if !opens && is_same_connection((record, text), (other, &entry.text.0)) {
             if entry.told {
                 sink.withdraw(&entry.text.0, entry.place(), other);
             }

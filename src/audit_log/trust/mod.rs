@@ -431,12 +431,19 @@ impl Trust {
                 let held = self.held(seq);
                 // A fragment that has left can't put the line in doubt anew.
                 let near = held.near.filter(|fragment| *fragment < self.first);
+                let passed = seq < self.next;
+                let asked = held.asked.as_ref().filter(|_| passed);
+                let asked = asked.map(|asked| (asked.why, asked.from.clone()));
                 Pending {
                     file: files.get(held.place.file).cloned().unwrap_or_default(),
                     offset: held.place.offset,
                     text: Name::from(self.text(seq)),
-                    doubt: held.doubt.clone().or(near.map(|_| (Why::Fragment, None))),
-                    passed: seq < self.next,
+                    doubt: held
+                        .doubt
+                        .clone()
+                        .or(near.map(|_| (Why::Fragment, None)))
+                        .or(asked),
+                    passed,
                 }
             })
             .collect()

@@ -258,8 +258,10 @@ impl Trust {
     }
 
     /// The records that may have opened the connection that a DISCONNECT ends and that still wait
-    /// here, the latest first.
+    /// here, the latest first. Not beyond an earlier end of the same id, since ids are counted anew
+    /// when the server starts; but one in reach may be a part of the name.
     fn openers(&self, seq: u64, record: &Record) -> Vec<Opener> {
+        let reach = self.reach_of(seq, record.username.end());
         let mut changed = false;
         let mut openers = Vec::new();
         for at in (self.first..seq).rev() {
@@ -277,6 +279,7 @@ impl Trust {
                     same: is_same_connection((record, self.text(seq)), (other, self.text(at))),
                 }),
                 Operation::ChangeUser => changed |= other.retcode == 0,
+                Operation::Disconnect if at < reach => break,
                 _ => {}
             }
         }
@@ -574,8 +577,10 @@ impl Trust {
             && match (held.parsed, self.held(end).parsed.record()) {
                 (Parsed::Record(a), Some(b)) => {
                     let changed = a.operation == Operation::ChangeUser && a.retcode == 0;
-                    a.connectionid == b.connectionid && changed
-                        || is_same_connection((&a, self.text(before)), (b, self.text(end)))
+                    // The other copy of a forged end begins nothing.
+                    a.operation != Operation::Disconnect
+                        && (a.connectionid == b.connectionid && changed
+                            || is_same_connection((&a, self.text(before)), (b, self.text(end))))
                 }
                 _ => false,
             }

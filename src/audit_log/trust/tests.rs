@@ -340,11 +340,11 @@ fn forged_records_of_two_connections_do_not_vouch_for_each_other() {
     judges(&format!(
         "{HONEST}
          +20261122 19:04:51,db1,guest,192.0.2.66,6,0,CONNECT,,,0
-         +20261122 19:04:51,db1,guest,192.0.2.66,6,0,CHANGEUSER,,,0
+         -20261122 19:04:51,db1,guest,192.0.2.66,6,0,CHANGEUSER,,,0
          -20261122 19:04:51,db1,root2,localhost,6,0,CONNECT,,,0
          +20261122 19:04:51,db1,guest,192.0.2.66,6,0,CHANGEUSER,,,1045
          +20261122 19:04:51,db1,guest,192.0.2.67,7,0,CONNECT,,,0
-         +20261122 19:04:51,db1,guest,192.0.2.67,7,0,CHANGEUSER,,,0
+         -20261122 19:04:51,db1,guest,192.0.2.67,7,0,CHANGEUSER,,,0
          -20261122 19:04:51,db1,root2,localhost,6,0,DISCONNECT,,,0
          +20261122 19:04:51,db1,guest,192.0.2.67,7,0,CHANGEUSER,,,1045"
     ));
@@ -435,4 +435,108 @@ fn a_statement_without_head_is_not_believed() {
          ?20261122 19:04:51,db1,
          -,,4,0,CHANGEUSER,,,0",
     );
+}
+
+#[test]
+fn lives_that_go_alike_are_believed() {
+    judges(
+        "+20261122 22:14:53,vm,app,127.0.0.7,5,0,CONNECT,,,0
+         +20261122 22:14:53,vm,report,127.0.0.8,6,0,CONNECT,,,0
+         +20261122 22:14:53,vm,report,127.0.0.8,6,0,DISCONNECT,,,0
+         +20261122 22:14:53,vm,root,localhost,3,0,CONNECT,,,0
+         +20261122 22:14:53,vm,root,localhost,3,0,DISCONNECT,,,0
+         +20261122 22:14:53,vm,app,127.0.0.7,5,0,CONNECT,,,0
+         +20261122 22:14:53,vm,report,127.0.0.8,6,0,CONNECT,,,0
+         +20261122 22:14:53,vm,report,127.0.0.8,6,0,DISCONNECT,,,0
+         +20261122 22:14:53,vm,app,127.0.0.7,5,0,DISCONNECT,,,0
+         +20261122 22:14:53,vm,root,localhost,3,0,CONNECT,,,0
+         +20261122 22:14:53,vm,app,127.0.0.7,5,0,CONNECT,,,0
+         +20261122 22:14:53,vm,report,127.0.0.8,6,0,CONNECT,,,0
+         +20261122 22:14:53,vm,report,127.0.0.8,6,0,DISCONNECT,,,0
+         +20261122 22:14:53,vm,root,localhost,3,0,DISCONNECT,,,0",
+    );
+}
+
+#[test]
+fn a_forged_end_is_not_begun_by_its_copy() {
+    // FAILED_CONNECT shows 132 bytes, which end within the third line of the name.
+    let filler = "\u{1f600}".repeat(20);
+    judges(&format!(
+        "-20261122 19:04:51,db1,root,localhost,9,0,DISCONNECT,,,0
+         .{filler}
+         +\u{1f600}w,192.0.2.66,6,0,FAILED_CONNECT,,,1045
+         -20261122 19:04:51,db1,root,localhost,9,0,DISCONNECT,,,0
+         ?{filler}
+         .{filler}
+         -,192.0.2.66,6,0,DISCONNECT,,,0"
+    ));
+}
+
+#[test]
+fn what_leaves_the_queue_is_forgotten_and_judged_on() {
+    // Much more than the window and the arena's bound, then an attack.
+    let mut notes = Notes::default();
+    let mut trust = Trust::new(None, Vec::new());
+    let mut offset = 0;
+    let mut push = |trust: &mut Trust, notes: &mut Notes, line: &str| {
+        trust.push(line.as_bytes(), Place { file: 0, offset }, notes);
+        offset += line.len() as u64 + 1;
+    };
+    for id in 0..3_000 {
+        let line = format!("20261122 19:04:50,db1,app,10.1.2.3,{id},0,CONNECT,shop,,0");
+        push(&mut trust, &mut notes, &line);
+        let waiting = trust.pending(&[]);
+        assert!(waiting.len() < 60, "{} lines are kept", waiting.len());
+        assert!(notes.0.len() + 60 > id, "only {} verdicts", notes.0.len());
+    }
+    let before = notes.0.len();
+    push(
+        &mut trust,
+        &mut notes,
+        "20261122 19:04:51,db1,r,h,9999,0,CONNECT,,,0",
+    );
+    push(
+        &mut trust,
+        &mut notes,
+        "20261122 19:04:51,db1,m,i,6,0,FAILED_CONNECT,,,1045",
+    );
+    push(
+        &mut trust,
+        &mut notes,
+        "20261122 19:04:51,db1,r,h,9999,0,CONNECT,,,0",
+    );
+    push(
+        &mut trust,
+        &mut notes,
+        "20261122 19:04:51,db1,m,i,6,0,DISCONNECT,,,0",
+    );
+    trust.finish(false, false, &mut notes);
+    assert!(notes.0[..3_000].iter().all(|(_, told)| *told == "believed"));
+    assert!(before <= 3_000 && notes.0.len() == 3_004);
+    let told: Vec<_> = notes.0[3_000..].iter().map(|(_, told)| *told).collect();
+    assert_eq!(told, ["doubtful", "believed", "doubtful", "believed"]);
+}
+
+#[test]
+fn a_run_that_may_end_within_a_record_keeps_what_can_be_a_part_of_it() {
+    let mut notes = Notes::default();
+    let mut trust = Trust::new(None, Vec::new());
+    let lines = [
+        "20261122 19:04:50,db1,app,10.1.2.3,3,0,CONNECT,shop,,0",
+        "20261122 19:04:50,db1,app,10.1.2.3,4,0,CONNECT,shop,,0",
+        "20261122 19:04:50,db1,app,10.1.2.3,5,0,CONNECT,shop,,0",
+        "20261122 19:04:51,db1,root,localhost,99,0,CONNECT,,,0",
+    ];
+    for (at, line) in lines.iter().enumerate() {
+        let place = Place {
+            file: 0,
+            offset: at as u64 * 1_000,
+        };
+        trust.push(line.as_bytes(), place, &mut notes);
+    }
+    // None is adjacent to the one before: only the last can be the beginning of a name.
+    trust.finish(true, false, &mut notes);
+    assert_eq!(notes.0.len(), 3);
+    trust.finish(true, true, &mut notes);
+    assert_eq!(notes.0.len(), 4);
 }

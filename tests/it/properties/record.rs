@@ -1,0 +1,165 @@
+//! `record::parse` on any bytes: it never panics, every piece lies in the line, and each stands
+//! where the format says, between its neighbours.
+
+use conntracker::audit_log::record::{self, Head, Operation, Parsed, Port, Record};
+use conntracker::audit_log::timestamp;
+
+/// The line is what `input` is, without line end.
+pub(crate) fn check(input: &[u8]) {
+    // The reader passes on nothing longer.
+    let line = &input[..input.len().min(conntracker::audit_log::reader::MAX_LINE)];
+    let parsed = record::parse(line);
+    match parsed {
+        Parsed::Record(record) => {
+            assert_eq!(record.head, Head::of(line));
+            check_record(line, &record, record.head.unwrap().end());
+        }
+        Parsed::Tail(record) => {
+            assert_eq!((record.head, Head::of(line)), (None, None));
+            check_record(line, &record, 0);
+        }
+        Parsed::Torn(record) => {
+            assert!(record.torn);
+            let head = record.head.unwrap();
+            check_record(line, &record, head.end());
+            let at = head.serverhost.start() - 1 - head.time_len as usize;
+            assert!(at > 0, "not torn: {:?}", show(line));
+        }
+        Parsed::Head(head) => check_head(line, &head),
+        Parsed::Neither => assert_eq!(Head::of(line), None),
+    }
+    assert_eq!(record::parse(line), parsed);
+    if let Some(record) = parsed.record() {
+        check_names(record.username.of(line), record.host.of(line));
+    }
+    let half = line.len() / 2;
+    check_names(&line[..half], &line[half..]);
+}
+
+fn check_head(line: &[u8], head: &Head) {
+    let server = head.serverhost;
+    assert!(server.start() <= server.end() && server.end() < line.len());
+    assert_eq!((line[server.start() - 1], line[server.end()]), (b',', b','));
+    assert!(!server.of(line).contains(&b','));
+    let from = server.start() - 1 - head.time_len as usize;
+    assert_eq!(
+        timestamp::parse(&line[from..]),
+        Some((head.time, head.time_len as usize))
+    );
+}
+
+fn check_record(line: &[u8], record: &Record, body: usize) {
+    if let Some(head) = record.head {
+        check_head(line, &head);
+    }
+    let (name, host, object) = (record.username, record.host, record.object);
+    assert!(
+        name.start() == body && name.start() <= name.end(),
+        "{record:?}"
+    );
+    assert!(name.end() < host.start() && host.start() <= host.end());
+    assert!(host.end() < object.start() && object.start() <= object.end());
+    assert!(object.end() <= line.len());
+    assert_eq!(line[name.end()], b',', "{:?}", show(line));
+    assert_eq!(name.end() + 1, host.start());
+    assert!(!host.of(line).contains(&b','));
+
+    // Behind the host: a port, an empty field, then id, query id and operation.
+    let mut fields = line[host.end()..].split(|byte| *byte == b',');
+    let mut at = host.end();
+    let mut next = || {
+        let field = fields.next().unwrap();
+        at += field.len() + 1;
+        (field, at - 1)
+    };
+    let (port, _) = next();
+    assert_eq!(
+        !port.is_empty(),
+        record.port == Port::Cut,
+        "{:?}",
+        show(line)
+    );
+    assert!(port.is_empty() || port[0] == b':');
+    let (mut id, _) = next();
+    if id.is_empty() {
+        id = next().0;
+    }
+    assert_eq!(number(id), record.connectionid, "{:?}", show(line));
+    let (query, _) = next();
+    number(query);
+    let (word, word_end) = next();
+    let word = std::str::from_utf8(word).unwrap();
+    let expected: &[&str] = match record.operation {
+        Operation::Connect => &["CONNECT"],
+        Operation::FailedConnect => &["FAILED_CONNECT"],
+        Operation::Disconnect => &["DISCONNECT"],
+        Operation::ChangeUser => &["CHANGEUSER"],
+        Operation::ProxyConnect => &["PROXY_CONNECT"],
+        Operation::Query => &["QUERY", "AUDIT_CONFIG"],
+        Operation::Table => &["READ", "WRITE", "CREATE", "ALTER", "RENAME", "DROP"],
+    };
+    assert!(expected.contains(&word), "{word}: {:?}", show(line));
+    match record.operation {
+        Operation::Query => {
+            assert!(object.of(line).starts_with(b"'") && object.of(line).ends_with(b"'"));
+            assert_eq!(line[object.end()], b',');
+            let code = line[object.end() + 1..].split(|byte| *byte == b',').next();
+            assert_eq!(number(code.unwrap()), u64::from(record.retcode));
+        }
+        Operation::Table => {
+            assert!(object.of(line).is_empty() && record.retcode == 0);
+            assert_eq!(line.last(), Some(&b','));
+        }
+        _ => {
+            assert_eq!(query.iter().find(|byte| **byte != b'0'), None);
+            let code = line[object.end() + 1..].split(|byte| *byte == b',').next();
+            assert_eq!(number(code.unwrap()), u64::from(record.retcode));
+            check_again(line, record, word_end);
+        }
+    }
+}
+
+/// With nothing but an empty database name between operation and object, the line says the same.
+fn check_again(line: &[u8], record: &Record, word_end: usize) {
+    let mut again = line[..word_end].to_vec();
+    again.extend_from_slice(b",,");
+    let object = again.len();
+    again.extend_from_slice(record.object.of(line));
+    again.extend_from_slice(format!(",{}", record.retcode).as_bytes());
+    let parsed = record::parse(&again);
+    let found = parsed
+        .record()
+        .unwrap_or_else(|| panic!("{:?}", show(&again)));
+    assert_eq!(found.object.start(), object, "{:?}", show(line));
+    assert_eq!(found.object.of(&again), record.object.of(line));
+    assert_eq!(
+        Record {
+            object: record.object,
+            ..*found
+        },
+        *record,
+        "{:?} and {:?}",
+        show(line),
+        show(&again)
+    );
+}
+
+fn check_names(a: &[u8], b: &[u8]) {
+    for (a, b) in [(a, b), (b, a)] {
+        let cut = record::cut_ambiguous_port(a);
+        assert!(a.starts_with(cut));
+        let kept = record::damaged_prefix(a);
+        assert!(kept.is_none_or(|kept| kept < a.len()));
+        if record::repairs(b, a) {
+            assert!(b.len() > kept.unwrap() && b[..kept.unwrap()] == a[..kept.unwrap()]);
+        }
+    }
+}
+
+fn number(digits: &[u8]) -> u64 {
+    std::str::from_utf8(digits).unwrap().parse().unwrap()
+}
+
+fn show(line: &[u8]) -> String {
+    String::from_utf8_lossy(line).into_owned()
+}
