@@ -26,7 +26,6 @@ fn holds(target: &str, cases: u32, input: impl Strategy<Value = Vec<u8>>, check:
     inputs.sort();
     assert!(!inputs.is_empty(), "nothing to replay for {target}");
     for path in inputs {
-        eprintln!("{}", path.display());
         check(&std::fs::read(&path).unwrap());
     }
     // A failure is printed as it is, to be kept as a file beside the others.
@@ -135,9 +134,11 @@ fn frames_are_taken_off() {
     holds("unframe", 1_000, bytes(0..=255, 80), unframe::check);
 }
 
+/// Lines in any order; what a server could have written is for the fuzzer (fuzz/, target trust), which
+/// has time to look for the rare ones.
 #[test]
-fn what_is_believed() {
-    holds("trust", 400, bytes(0..=1, 200), trust::check);
+fn each_line_gets_a_verdict() {
+    holds("trust", 1_500, bytes(0..=0, 300), trust::check);
 }
 
 /// Counts lines, and believes nothing.
