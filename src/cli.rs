@@ -185,12 +185,18 @@ pub struct Settings {
     /// What to call the database server [default: the serverhost that the log names]
     #[arg(long, value_name = "NAME")]
     pub server_name: Option<String>,
-    /// Where to keep the answer: sqlite; may be repeated
+    /// Where the answer is kept: sqlite, mariadb; may be repeated
     #[arg(long, value_name = "STORE", value_parser = StoreKind::parse)]
     pub store: Vec<StoreKind>,
     /// SQLite file
     #[arg(long, value_name = "PATH")]
     pub sqlite: Option<PathBuf>,
+    /// MariaDB's unix socket
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// User name for MariaDB [default: the operating system's user]
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
     /// Say more; -vv says still more
     #[arg(short, long, action = ArgAction::Count)]
     pub verbose: u8,
@@ -219,6 +225,8 @@ impl Settings {
             server_name: either("--server-name <NAME>", self.server_name, later.server_name)?,
             store: self.store,
             sqlite: either("--sqlite <PATH>", self.sqlite, later.sqlite)?,
+            socket: either("--socket <PATH>", self.socket, later.socket)?,
+            user: either("--user <NAME>", self.user, later.user)?,
             verbose: self.verbose.saturating_add(later.verbose),
             quiet: self.quiet | later.quiet,
         };
@@ -294,7 +302,7 @@ mod tests {
                 "conntracker accounts --format yaml",
                 "write table, json or csv",
             ),
-            ("conntracker --store oracle", "write sqlite"),
+            ("conntracker --store oracle", "write sqlite or mariadb"),
         ] {
             let message = parse(line).unwrap_err().to_string();
             assert!(message.contains(said), "{line}: {message}");

@@ -20,6 +20,7 @@ pub mod command;
 pub mod config;
 pub mod error;
 pub mod ingest;
+pub mod mariadb;
 pub mod name;
 pub mod report;
 pub mod store;

@@ -4,7 +4,7 @@ use crate::cli::AccountsFlags;
 use crate::config::Config;
 use crate::error::{ExitStatus, Result};
 use crate::report::{self, Look};
-use crate::store::{AccountFilter, Store};
+use crate::store::AccountFilter;
 use crate::time::UtcSeconds;
 
 /// Prints the accounts that the flags ask for.
@@ -16,7 +16,7 @@ pub(super) fn print(flags: &AccountsFlags, config: &Config) -> Result<ExitStatus
             .unused_for
             .map(|span| UtcSeconds(now.0.saturating_sub(span.0))),
     };
-    let mut store = super::open_store(&config.sqlite.path)?;
+    let mut store = super::open_store(config)?;
     let look = Look::of_stdout(config.time_zone, now);
     let rows = report::print(flags.format, &look, super::stdout(), |row| {
         store.accounts(&filter, row)

@@ -1,9 +1,9 @@
 //! `conntracker config`: what holds, and who said so. What it prints can be saved as the file.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::config::Loaded;
+use crate::config::{Loaded, MariaDbConfig};
 use crate::error::{ExitStatus, Result};
 use crate::name::{escape, is_unsafe_to_show};
 
@@ -40,8 +40,43 @@ fn toml(loaded: &Loaded) -> String {
             format!("path = {}", path_string(&config.sqlite.path)),
             "sqlite.path",
         ),
+        "\n[mariadb]\n".into(),
+        mariadb(&config.mariadb)
+            .into_iter()
+            .map(|(key, setting)| line(setting, key))
+            .collect(),
+        match config.mariadb.access.password {
+            Some(_) => "# the password is in the environment\n".into(),
+            None => String::new(),
+        },
     ]
     .concat()
+}
+
+/// The keys of the MariaDB store with their settings; those that are not set as a comment.
+fn mariadb(config: &MariaDbConfig) -> [(&'static str, String); 9] {
+    let access = &config.access;
+    let text = |value: &Option<String>| value.as_deref().map(string);
+    let path = |value: &Option<PathBuf>| value.as_deref().map(path_string);
+    [
+        ("mariadb.socket", path(&access.socket)),
+        ("mariadb.host", text(&access.host)),
+        ("mariadb.port", access.port.map(|port| port.to_string())),
+        ("mariadb.tls", access.tls.map(|tls| tls.to_string())),
+        ("mariadb.tls_ca", path(&access.tls_ca)),
+        ("mariadb.user", text(&access.user)),
+        ("mariadb.database", Some(string(&config.database))),
+        ("mariadb.password_file", path(&access.password_file)),
+        ("mariadb.defaults_file", path(&access.defaults_file)),
+    ]
+    .map(|(key, value)| {
+        let name = key.strip_prefix("mariadb.").unwrap_or(key);
+        let setting = match value {
+            Some(value) => format!("{name} = {value}"),
+            None => format!("# {name}"),
+        };
+        (key, setting)
+    })
 }
 
 fn list(strings: impl Iterator<Item = String>) -> String {
@@ -84,6 +119,7 @@ mod tests {
         let flags = vec![
             Layer::flag("--time-zone", "time_zone", OsStr::new("+01:00")).unwrap(),
             Layer::flags("--audit-log", "audit_log", ["/a".as_ref(), "-".as_ref()]).unwrap(),
+            Layer::flag("--user", "mariadb.user", OsStr::new("conntrack")).unwrap(),
         ];
         assert_eq!(
             toml(&loaded(folder.path(), flags)),
@@ -95,6 +131,17 @@ stores = [\"sqlite\"]  # default
 
 [sqlite]
 path = \"/var/lib/conntracker/conntracker.sqlite\"  # default
+
+[mariadb]
+# socket  # default: where this system's server listens
+# host  # default: none
+# port  # default: none
+# tls  # default: none
+# tls_ca  # default: none
+user = \"conntrack\"  # from --user
+database = \"conntrack\"  # default
+# password_file  # default: none
+# defaults_file  # default: none
 "
         );
     }
@@ -110,6 +157,7 @@ path = \"/var/lib/conntracker/conntracker.sqlite\"  # default
             )
             .unwrap(),
             Layer::flag("--time-zone", "time_zone", OsStr::new("Europe/Zurich")).unwrap(),
+            Layer::flag("--socket", "mariadb.socket", OsStr::new("/a # b")).unwrap(),
         ];
         let first = loaded(folder.path(), flags);
         std::fs::write(folder.path().join("conntracker.toml"), toml(&first)).unwrap();

@@ -12,10 +12,10 @@ use std::io::{self, BufWriter, StdoutLock, Write};
 use std::path::Path;
 
 use crate::cli::{Command, Invocation, RunFlags, Settings};
-use crate::config::{Layer, Loaded};
+use crate::config::{Config, Layer, Loaded, MariaDbConfig, StoreKind};
 use crate::error::{Error, ExitStatus, Result};
 use crate::report::Format;
-use crate::store::Sqlite;
+use crate::store::{MariaDb, Sqlite, Store};
 
 /// Does what was asked for.
 pub fn dispatch(invocation: &Invocation) -> Result<ExitStatus> {
@@ -33,7 +33,7 @@ pub fn dispatch(invocation: &Invocation) -> Result<ExitStatus> {
         }
         Command::Config => until_pipe_closes(config::print(&load(settings)?)),
         // These two must work where the configuration does not.
-        Command::Schema => until_pipe_closes(schema::print(&settings.store)),
+        Command::Schema => until_pipe_closes(schema::print(settings)),
         Command::Version => until_pipe_closes(version::print()),
     }
 }
@@ -78,6 +78,16 @@ fn load(settings: &Settings) -> Result<Loaded> {
             "sqlite.path",
             settings.sqlite.as_ref().map(|path| path.as_os_str()),
         ),
+        (
+            "--socket",
+            "mariadb.socket",
+            settings.socket.as_ref().map(|path| path.as_os_str()),
+        ),
+        (
+            "--user",
+            "mariadb.user",
+            settings.user.as_ref().map(|name| name.as_ref()),
+        ),
     ] {
         if let Some(value) = value {
             flags.push(Layer::flag(flag, key, value)?);
@@ -99,16 +109,15 @@ fn load(settings: &Settings) -> Result<Loaded> {
     Ok(loaded)
 }
 
-/// The store that is asked, which only `run` creates.
-fn open_store(path: &Path) -> Result<Sqlite> {
-    if let Ok(false) = path.try_exists() {
-        let message = "there is no such file yet; 'conntracker run' creates it, or name another one with --sqlite";
-        return Err(Error::Content {
-            path: path.to_owned(),
-            message: message.into(),
-        });
+/// The store that is asked: the first one. Only `run` creates it.
+fn open_store(config: &Config) -> Result<Box<dyn Store>> {
+    match config.stores.first() {
+        Some(StoreKind::MariaDb) => {
+            let MariaDbConfig { access, database } = &config.mariadb;
+            Ok(Box::new(MariaDb::open_read_only(access, database)?))
+        }
+        _ => Ok(Box::new(Sqlite::open_read_only(&config.sqlite.path)?)),
     }
-    Sqlite::open_read_only(path)
 }
 
 fn stdout() -> BufWriter<StdoutLock<'static>> {
@@ -148,16 +157,5 @@ mod tests {
             failed(io::ErrorKind::StorageFull),
             Err(Error::Output(_))
         ));
-    }
-
-    #[test]
-    fn a_store_that_is_not_there_is_explained() {
-        let error = open_store(Path::new("/no/such/file"))
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("/no/such/file: there is no such file yet; 'conntracker run'"),
-            "{error}"
-        );
     }
 }

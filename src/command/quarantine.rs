@@ -4,7 +4,7 @@ use crate::cli::SinceFlags;
 use crate::config::Config;
 use crate::error::{ExitStatus, Result};
 use crate::report::{self, Look};
-use crate::store::{Doubtful, Store};
+use crate::store::Doubtful;
 use crate::time::UtcSeconds;
 
 /// Prints the records that were not believed and that the flags ask for.
@@ -13,7 +13,7 @@ pub(super) fn print(flags: &SinceFlags, config: &Config) -> Result<ExitStatus> {
     let since = flags
         .since
         .map(|span| UtcSeconds(now.0.saturating_sub(span.0)));
-    let mut store = super::open_store(&config.sqlite.path)?;
+    let mut store = super::open_store(config)?;
     let look = Look::of_stdout(config.time_zone, now);
     let rows = report::print(flags.format, &look, super::stdout(), |row| {
         store.quarantine(since, &mut |doubtful: Doubtful| match &flags.server {

@@ -7,11 +7,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use log::{debug, error, info, warn};
 
 use crate::audit_log::source;
-use crate::config::{Config, StoreKind};
+use crate::config::{Config, MariaDbConfig, StoreKind};
 use crate::error::{Error, ExitStatus, Result};
 use crate::ingest::{Outcome, Settings, ingest, ingest_stream};
 use crate::name::escape;
-use crate::store::{Sqlite, Store};
+use crate::store::{MariaDb, Sqlite, Store};
 use crate::time::{Span, UtcSeconds};
 
 /// A run that takes longer than this shows a progress bar on a terminal.
@@ -43,10 +43,7 @@ pub fn run(config: &Config) -> Result<ExitStatus> {
         status = ExitStatus::Failed;
     }
     for kind in &config.stores {
-        let opened = match kind {
-            StoreKind::Sqlite => Sqlite::open(&config.sqlite.path),
-        };
-        let mut store = match opened {
+        let mut store = match open(*kind, config) {
             Ok(store) => store,
             Err(error) => {
                 error!("{error}");
@@ -55,13 +52,13 @@ pub fn run(config: &Config) -> Result<ExitStatus> {
             }
         };
         if !streams.is_empty() {
-            let result = ingest_stream(Box::new(stdin()), &settings, &mut store);
+            let result = ingest_stream(Box::new(stdin()), &settings, &mut *store);
             status = status.max(conclude("standard input", result, config));
         }
         for log in &logs {
             let began = Instant::now();
             let mut bar = Bar::new();
-            let result = ingest(log, &settings, &mut store, &mut |done, total| {
+            let result = ingest(log, &settings, &mut *store, &mut |done, total| {
                 bar.show(done, total)
             });
             bar.clear();
@@ -71,6 +68,17 @@ pub fn run(config: &Config) -> Result<ExitStatus> {
         }
     }
     Ok(status)
+}
+
+/// Opens a store for writing; creates what is missing.
+fn open(kind: StoreKind, config: &Config) -> Result<Box<dyn Store>> {
+    Ok(match kind {
+        StoreKind::Sqlite => Box::new(Sqlite::open(&config.sqlite.path)?),
+        StoreKind::MariaDb => {
+            let MariaDbConfig { access, database } = &config.mariadb;
+            Box::new(MariaDb::open(access, database)?)
+        }
+    })
 }
 
 fn conclude(path: &str, result: Result<Outcome>, config: &Config) -> ExitStatus {

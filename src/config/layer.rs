@@ -5,7 +5,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-use figment::error::Kind;
+use figment::error::Kind as Mistake;
 use figment::providers::{Format as _, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider, Source};
@@ -14,26 +14,77 @@ use serde::Deserialize;
 
 use super::ini;
 use crate::error::{Error, Result};
+use crate::mariadb::Password;
 use crate::name::escape;
 
-/// Every key, whether it is a list, and what would be right.
-const KEYS: [(&str, bool, &str); 5] = [
+/// What kind of value a key takes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    List,
+    /// A number, or true or false.
+    Plain,
+}
+
+/// Every key, the kind of its value, and what would be right.
+const KEYS: [(&str, Kind, &str); 14] = [
     (
         "audit_log",
-        true,
+        Kind::List,
         r#"write a list of paths, such as ["/var/lib/mysql/server_audit.log"]"#,
     ),
     (
         "time_zone",
-        false,
+        Kind::Text,
         r#"write a name such as "Europe/Zurich" or an offset such as "+01:00""#,
     ),
-    ("server_name", false, r#"write a name, such as "db1""#),
-    ("stores", true, r#"write ["sqlite"]"#),
+    ("server_name", Kind::Text, r#"write a name, such as "db1""#),
+    (
+        "stores",
+        Kind::List,
+        r#"write ["sqlite"], ["mariadb"] or ["sqlite", "mariadb"]"#,
+    ),
     (
         "sqlite.path",
-        false,
+        Kind::Text,
         r#"write a path, such as "/var/lib/conntracker/conntracker.sqlite""#,
+    ),
+    (
+        "mariadb.socket",
+        Kind::Text,
+        r#"write a path, such as "/run/mysqld/mysqld.sock""#,
+    ),
+    (
+        "mariadb.host",
+        Kind::Text,
+        r#"write a name or an address, such as "db.example.com""#,
+    ),
+    ("mariadb.port", Kind::Plain, "write a port, such as 3306"),
+    ("mariadb.tls", Kind::Plain, "write true or false"),
+    (
+        "mariadb.tls_ca",
+        Kind::Text,
+        r#"write a path, such as "/etc/conntracker/ca.pem""#,
+    ),
+    (
+        "mariadb.user",
+        Kind::Text,
+        r#"write a name, such as "conntrack""#,
+    ),
+    (
+        "mariadb.database",
+        Kind::Text,
+        r#"write a name, such as "conntrack""#,
+    ),
+    (
+        "mariadb.password_file",
+        Kind::Text,
+        r#"write a path, such as "/etc/conntracker/password""#,
+    ),
+    (
+        "mariadb.defaults_file",
+        Kind::Text,
+        r#"write a path, such as "/etc/conntracker/my.cnf""#,
     ),
 ];
 
@@ -69,6 +120,7 @@ impl Layer {
         settings.insert("audit_log".into(), vec![super::DEFAULT_AUDIT_LOG].into());
         settings.insert("stores".into(), vec!["sqlite"].into());
         settings.extend(nested("sqlite.path", super::DEFAULT_SQLITE.into()));
+        settings.extend(nested("mariadb.database", super::DEFAULT_DATABASE.into()));
         Self {
             place: Metadata::named("default"),
             settings,
@@ -139,12 +191,36 @@ impl Layer {
             _stores: Option<Vec<String>>,
             #[serde(rename = "sqlite")]
             _sqlite: Option<Sqlite>,
+            #[serde(rename = "mariadb")]
+            _mariadb: Option<MariaDb>,
         }
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Sqlite {
             #[serde(rename = "path")]
             _path: Option<String>,
+        }
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct MariaDb {
+            #[serde(rename = "socket")]
+            _socket: Option<String>,
+            #[serde(rename = "host")]
+            _host: Option<String>,
+            #[serde(rename = "port")]
+            _port: Option<u16>,
+            #[serde(rename = "tls")]
+            _tls: Option<bool>,
+            #[serde(rename = "tls_ca")]
+            _tls_ca: Option<String>,
+            #[serde(rename = "user")]
+            _user: Option<String>,
+            #[serde(rename = "database")]
+            _database: Option<String>,
+            #[serde(rename = "password_file")]
+            _password_file: Option<String>,
+            #[serde(rename = "defaults_file")]
+            _defaults_file: Option<String>,
         }
         let Err(error) = Figment::from(&self).extract::<Shape>() else {
             return Ok(self);
@@ -153,15 +229,19 @@ impl Layer {
         let mut path = error.path;
         path.retain(|part| part.parse::<usize>().is_err());
         Err(match error.kind {
-            Kind::UnknownField(field, _) => {
+            Mistake::UnknownField(field, _) => {
                 if path.last() != Some(&field) {
                     path.push(field);
                 }
+                let key = path.join(".");
+                if key == "mariadb.password" {
+                    return Err(wrong(&self.place, &key, &no_password()));
+                }
                 let known: Vec<_> = KEYS.iter().map(|(key, ..)| *key).collect();
                 let message = format!("there is no such key; there are {}", known.join(", "));
-                wrong(&self.place, &path.join("."), &message)
+                wrong(&self.place, &key, &message)
             }
-            Kind::InvalidType(found, _) => {
+            Mistake::InvalidType(found, _) | Mistake::InvalidValue(found, _) => {
                 let key = path.join(".");
                 let found = escape(found.to_string().as_bytes());
                 wrong(
@@ -188,30 +268,33 @@ pub(super) fn environment(variables: &[(OsString, OsString)]) -> Result<Vec<Laye
         let Some(key) = variable.strip_prefix("CONNTRACKER_") else {
             continue;
         };
-        if matches!(key, "CONFIG" | "LOG") {
+        if matches!(key, "CONFIG" | "LOG" | PASSWORD) {
             continue;
         }
         let place = format!("environment variable {}", escape(variable.as_bytes()));
         let key = key.to_lowercase().replace("__", ".");
-        let Some((_, list, _)) = KEYS.iter().find(|(known, ..)| *known == key) else {
+        let Some((_, kind, _)) = KEYS.iter().find(|(known, ..)| *known == key) else {
             let known: Vec<_> = KEYS
                 .iter()
                 .map(|(key, ..)| format!("CONNTRACKER_{}", key.to_uppercase().replace('.', "__")))
                 .collect();
             return Err(Error::Config(format!(
-                "{place}: there is no such setting; there are {}, CONNTRACKER_CONFIG, CONNTRACKER_LOG",
+                "{place}: there is no such setting; there are {}, CONNTRACKER_{PASSWORD}, \
+                 CONNTRACKER_CONFIG, CONNTRACKER_LOG",
                 known.join(", ")
             )));
         };
         let value = utf8(&place, value)?;
-        let value: Value = match list {
+        let parsed = || match value.parse() {
+            Ok(value) => value,
+            Err(never) => match never {},
+        };
+        let value: Value = match kind {
             // Figment reads any text as some value, here a list of texts without or with quotes.
-            true if value.trim_start().starts_with('[') => match value.parse() {
-                Ok(list) => list,
-                Err(never) => match never {},
-            },
-            true => vec![value].into(),
-            false => value.into(),
+            Kind::List if value.trim_start().starts_with('[') => parsed(),
+            Kind::List => vec![value].into(),
+            Kind::Plain => parsed(),
+            Kind::Text => value.into(),
         };
         let layer = Layer {
             place: Metadata::named(place),
@@ -220,6 +303,30 @@ pub(super) fn environment(variables: &[(OsString, OsString)]) -> Result<Vec<Laye
         layers.push(layer.checked()?);
     }
     Ok(layers)
+}
+
+/// The variable that holds the password, which is no setting like others: it is never shown.
+const PASSWORD: &str = "MARIADB__PASSWORD";
+
+/// The password for MariaDB among the environment `variables`, if there is one.
+pub(super) fn password(variables: &[(OsString, OsString)]) -> Result<Option<Password>> {
+    let variable = format!("CONNTRACKER_{PASSWORD}");
+    let found = variables.iter().find(|(name, _)| *name == *variable);
+    found
+        .map(|(_, value)| match value.to_str() {
+            Some(value) => Ok(Password::new(value)),
+            None => Err(Error::Config(format!(
+                "environment variable {variable}: it is not UTF-8"
+            ))),
+        })
+        .transpose()
+}
+
+fn no_password() -> String {
+    format!(
+        "a password does not stand in the configuration; set mariadb.password_file, \
+         mariadb.defaults_file or the environment variable CONNTRACKER_{PASSWORD}"
+    )
 }
 
 /// The settings of the Go program's file, a layer each, and the verbosity that it asks for.

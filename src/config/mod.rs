@@ -18,6 +18,7 @@ use log::LevelFilter;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
+use crate::mariadb::Access;
 use crate::name::escape;
 use crate::time::Zone;
 
@@ -26,6 +27,8 @@ pub use layer::Layer;
 /// Where the audit plugin writes unless told otherwise, in the data directory that is usual.
 const DEFAULT_AUDIT_LOG: &str = "/var/lib/mysql/server_audit.log";
 const DEFAULT_SQLITE: &str = "/var/lib/conntracker/conntracker.sqlite";
+/// The database that holds the tables in MariaDB, unless told otherwise.
+pub const DEFAULT_DATABASE: &str = "conntrack";
 /// The folder of the configuration files that are read unless another one is named.
 pub const DEFAULT_FOLDER: &str = "/etc/conntracker";
 
@@ -42,6 +45,8 @@ pub struct Config {
     pub stores: Vec<StoreKind>,
     /// The SQLite store.
     pub sqlite: SqliteConfig,
+    /// The MariaDB store.
+    pub mariadb: MariaDbConfig,
 }
 
 /// Settings of the SQLite store.
@@ -51,11 +56,22 @@ pub struct SqliteConfig {
     pub path: PathBuf,
 }
 
+/// Settings of the MariaDB store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MariaDbConfig {
+    /// Where the server is, and who we are there.
+    pub access: Access,
+    /// The database that holds the tables.
+    pub database: String,
+}
+
 /// The kinds of stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreKind {
     /// A file on this machine.
     Sqlite,
+    /// A database in a MariaDB server.
+    MariaDb,
 }
 
 impl StoreKind {
@@ -63,8 +79,9 @@ impl StoreKind {
     pub fn parse(text: &str) -> Result<Self, String> {
         match text {
             "sqlite" => Ok(Self::Sqlite),
+            "mariadb" => Ok(Self::MariaDb),
             _ => Err(format!(
-                "'{}' is not a store: write sqlite",
+                "'{}' is not a store: write sqlite or mariadb",
                 escape(text.as_bytes())
             )),
         }
@@ -74,6 +91,7 @@ impl StoreKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Sqlite => "sqlite",
+            Self::MariaDb => "mariadb",
         }
     }
 }
@@ -113,10 +131,20 @@ pub fn load(
         "server_name",
         "stores",
         "sqlite.path",
+        "mariadb.socket",
+        "mariadb.host",
+        "mariadb.port",
+        "mariadb.tls",
+        "mariadb.tls_ca",
+        "mariadb.user",
+        "mariadb.database",
+        "mariadb.password_file",
+        "mariadb.defaults_file",
     ] {
         origins.insert(key, settings.origin(key));
     }
-    let config = settings.config()?;
+    let mut config = settings.config()?;
+    config.mariadb.access.password = layer::password(&variables)?;
     Ok(Loaded {
         config,
         origins,
@@ -201,6 +229,36 @@ impl Settings {
                     .text("sqlite.path")?
                     .map_or_else(|| DEFAULT_SQLITE.into(), PathBuf::from),
             },
+            mariadb: self.mariadb()?,
+        })
+    }
+
+    fn mariadb(&self) -> Result<MariaDbConfig> {
+        let path = |key| Ok::<_, Error>(self.text(key)?.map(PathBuf::from));
+        let (socket, mut host) = (path("mariadb.socket")?, self.text("mariadb.host")?);
+        if socket.is_some() && host.is_some() {
+            // What is typed wins over what is configured.
+            if self.origin("mariadb.socket") != "from --socket" {
+                let message = "mariadb.host is set too; set one of them";
+                return Err(self.wrong("mariadb.socket", message));
+            }
+            host = None;
+        }
+        Ok(MariaDbConfig {
+            access: Access {
+                socket,
+                host,
+                port: self.value("mariadb.port")?,
+                tls: self.value("mariadb.tls")?,
+                tls_ca: path("mariadb.tls_ca")?,
+                user: self.text("mariadb.user")?,
+                password: None,
+                password_file: path("mariadb.password_file")?,
+                defaults_file: path("mariadb.defaults_file")?,
+            },
+            database: self
+                .text("mariadb.database")?
+                .unwrap_or_else(|| DEFAULT_DATABASE.into()),
         })
     }
 
@@ -261,7 +319,10 @@ impl Settings {
             (Some(place), _) if place.name == "default" => "default".into(),
             (Some(place), _) => format!("from {}", place.name),
             (None, "time_zone") => "default: this machine's".into(),
-            (None, _) => "default: the serverhost that the log names".into(),
+            (None, "server_name") => "default: the serverhost that the log names".into(),
+            (None, "mariadb.socket") => "default: where this system's server listens".into(),
+            (None, "mariadb.user") => "default: the operating system's user".into(),
+            (None, _) => "default: none".into(),
         }
     }
 }

@@ -4,6 +4,8 @@
 //! to write the one without the other. That is what makes a kill at any instant, a lost answer to a
 //! COMMIT, a retry and a second run at the same time harmless, and lock files unnecessary.
 
+mod failures;
+mod mariadb;
 mod sqlite;
 
 use serde::Serialize;
@@ -13,6 +15,7 @@ use crate::error::Result;
 use crate::name::Name;
 use crate::time::UtcSeconds;
 
+pub use mariadb::{MariaDb, schema as mariadb_schema};
 pub use sqlite::{SCHEMA as SQLITE_SCHEMA, Sqlite};
 
 /// How many different (name, host, code) a store keeps for one server's failed logins. Whoever
@@ -164,7 +167,9 @@ pub trait Store {
     /// What to call this store in a message.
     fn describe(&self) -> String;
 
-    /// All checkpoints of this machine with the source (the log's path) that each belongs to.
+    /// All checkpoints of this machine with the source (the log's path) that each belongs to. Where
+    /// machines share a store and this one has none, those of the others, under sources that are no
+    /// paths: the machine may have got another name.
     fn checkpoints(&mut self) -> Result<Vec<(String, Checkpoint)>>;
 
     /// Adds `batch` and replaces the checkpoint of `source` by `next`, both or neither, but only if
@@ -178,7 +183,8 @@ pub trait Store {
         batch: &Batch,
     ) -> Result<Commit>;
 
-    /// Calls `row` for each account use, ordered by server, name, host (bytes).
+    /// Calls `row` for each account use, ordered by server, name, host: by their bytes, but for
+    /// names that are not UTF-8, which stand where the store keeps them.
     fn accounts(
         &mut self,
         filter: &AccountFilter,
@@ -186,7 +192,7 @@ pub trait Store {
     ) -> Result<()>;
 
     /// Calls `row` for each failure whose last attempt is not before `since`, ordered by server,
-    /// name, host, code; rows that stand for many come last.
+    /// name, host (as above), code; rows that stand for many come last.
     fn failed_connects(
         &mut self,
         since: Option<UtcSeconds>,

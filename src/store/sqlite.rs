@@ -5,6 +5,7 @@
 //! its log back at the end), both fully synchronous. And a database without `-wal` and `-shm` files can
 //! be read by an account that may not write beside it, and copied with `cp` between runs.
 
+use std::collections::HashSet;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -17,9 +18,9 @@ use rusqlite::{
     params,
 };
 
+use super::failures::{self, Attempts};
 use super::{
-    AccountFilter, AccountUse, Batch, Commit, Doubtful, FailedConnect, MAX_FAILED_CONNECTS,
-    MAX_QUARANTINE, Store,
+    AccountFilter, AccountUse, Batch, Commit, Doubtful, FailedConnect, MAX_QUARANTINE, Store,
 };
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
@@ -65,10 +66,13 @@ impl Sqlite {
     /// # Errors
     /// If it does not exist, is damaged, or was written by a newer version.
     pub fn open_read_only(path: &Path) -> Result<Self> {
-        if !path.exists() {
+        if let Ok(false) = path.try_exists() {
             return Err(Error::Store {
                 store: describe(path),
-                message: "does not exist yet; run 'conntracker run' first".into(),
+                message:
+                    "there is no such file yet; 'conntracker run' creates it, or name another one \
+                          with --sqlite"
+                        .into(),
             });
         }
         let opened = Self::try_connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY);
@@ -474,17 +478,13 @@ impl Store for Sqlite {
         let mut rows = statement.query(params![since]).map_err(fail)?;
         while let Some(found) = rows.next().map_err(fail)? {
             let get = |at: usize| found.get_ref(at).map_err(fail);
-            let code = count_of(get(3)?) as u32;
-            let (name, host) = (name_of(get(1)?), name_of(get(2)?));
-            row(FailedConnect {
-                server: name_of(get(0)?),
-                name: (code != 0).then_some(name),
-                host: (code != 0 || !host.0.is_empty()).then_some(host),
-                code: (code != 0).then_some(code),
+            let seen = Attempts {
                 first_seen: time_of(get(4)?).unwrap_or(UtcSeconds(0)),
                 last_seen: time_of(get(5)?).unwrap_or(UtcSeconds(0)),
                 attempts: count_of(get(6)?),
-            })?;
+            };
+            let key = (name_of(get(1)?), name_of(get(2)?), count_of(get(3)?) as u32);
+            row(failures::row(name_of(get(0)?), key, seen))?;
         }
         Ok(())
     }
@@ -610,55 +610,41 @@ fn upsert_accounts(tx: &Transaction<'_>, accounts: &[AccountUse]) -> rusqlite::R
     Ok(())
 }
 
-/// Rows beyond [`MAX_FAILED_CONNECTS`] are folded: into one for each host, and beyond as many hosts
-/// into one for all.
 fn write_failed(tx: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<()> {
     if batch.failed.is_empty() {
         return Ok(());
     }
-    let mut rows: usize =
-        tx.prepare_cached("SELECT count(*) FROM failed_connects WHERE server = ?1")?
-            .query_row(params![batch.server], |row| row.get::<_, i64>(0))? as usize;
-    let mut update = tx.prepare_cached(
-        "UPDATE failed_connects SET
-             first_seen = min(first_seen, ?5), last_seen = max(last_seen, ?6), attempts = attempts + ?7
-         WHERE server = ?1 AND name = ?2 AND host = ?3 AND code = ?4",
-    )?;
-    let mut insert = tx.prepare_cached(
-        "INSERT INTO failed_connects (server, name, host, code, first_seen, last_seen, attempts)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-    )?;
-    let none = Name::default();
-    for failed in &batch.failed {
-        let whole = (
-            failed.name.as_ref().unwrap_or(&none),
-            failed.host.as_ref().unwrap_or(&none),
-            failed.code.unwrap_or(0),
-        );
-        let folds = [
-            (whole, MAX_FAILED_CONNECTS),
-            ((&none, whole.1, 0), 2 * MAX_FAILED_CONNECTS),
-            ((&none, &none, 0), usize::MAX),
-        ];
-        for ((name, host, code), most) in folds {
-            let values = params![
-                batch.server,
-                name,
-                host,
-                code,
-                failed.first_seen,
-                failed.last_seen,
-                failed.attempts as i64
-            ];
-            if update.execute(values)? > 0 {
-                break;
-            }
-            if rows < most {
-                insert.execute(values)?;
-                rows += 1;
-                break;
-            }
+    let rows = tx
+        .prepare_cached("SELECT count(*) FROM failed_connects WHERE server = ?1")?
+        .query_row(params![batch.server], |row| row.get::<_, i64>(0))? as usize;
+    let mut known = HashSet::new();
+    if failures::needs_keys(rows, batch.failed.len()) {
+        let mut keys =
+            tx.prepare_cached("SELECT name, host, code FROM failed_connects WHERE server = ?1")?;
+        let mut keys = keys.query(params![batch.server])?;
+        while let Some(row) = keys.next()? {
+            let code = count_of(row.get_ref(2)?) as u32;
+            known.insert((name_of(row.get_ref(0)?), name_of(row.get_ref(1)?), code));
         }
+    }
+    let mut upsert = tx.prepare_cached(
+        "INSERT INTO failed_connects (server, name, host, code, first_seen, last_seen, attempts)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+         ON CONFLICT (server, name, host, code) DO UPDATE SET
+             first_seen = min(first_seen, excluded.first_seen),
+             last_seen = max(last_seen, excluded.last_seen),
+             attempts = attempts + excluded.attempts",
+    )?;
+    for ((name, host, code), seen) in failures::fold(&batch.failed, rows, known) {
+        upsert.execute(params![
+            batch.server,
+            name,
+            host,
+            code,
+            seen.first_seen,
+            seen.last_seen,
+            seen.attempts as i64
+        ])?;
     }
     Ok(())
 }

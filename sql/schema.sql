@@ -1,0 +1,122 @@
+-- The tables of conntracker in MariaDB (10.4 or later), schema version 1.
+--
+-- Apply it by hand (`mariadb < schema.sql`, or `conntracker schema --store mariadb | mariadb`), or
+-- let `conntracker run` do so, if its account may. Applying it again changes nothing.
+--
+-- conntracker's own account needs no more than this (the operating system's user of that name comes
+-- in over the unix socket, without a password):
+--
+--   CREATE USER conntrack@localhost IDENTIFIED VIA unix_socket;
+--   GRANT SELECT, INSERT, UPDATE, DELETE ON conntrack.* TO conntrack@localhost;
+--
+-- and with CREATE, ALTER, CREATE VIEW, SHOW VIEW on conntrack.* it creates and migrates the tables by itself. Who only reads
+-- needs GRANT SELECT ON conntrack.*.
+--
+-- Times are TIMESTAMP: each session sees them in its own time_zone, and `last_active < NOW() -
+-- INTERVAL 90 DAY` is right in any. Names compare byte for byte and without padding, as the server
+-- compares user names. A name whose bytes are not UTF-8 begins with U+FFFD, the replacement
+-- character; behind it such bytes stand as \xNN, and a backslash as \\.
+
+CREATE DATABASE IF NOT EXISTS conntrack
+    CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin;
+USE conntrack;
+
+-- The use of each account name from each client host. Several servers may share this table.
+CREATE TABLE IF NOT EXISTS accounts (
+    server      VARCHAR(160)    NOT NULL COMMENT 'Database server: server_name, or serverhost of its log',
+    name        VARCHAR(352)    NOT NULL COMMENT 'User name that the client gave',
+    host        VARCHAR(255)    NOT NULL COMMENT 'Client: name, address, or localhost',
+    first_seen  TIMESTAMP       NULL DEFAULT NULL COMMENT 'First successful authentication',
+    last_seen   TIMESTAMP       NULL DEFAULT NULL COMMENT 'Last successful authentication',
+    last_active TIMESTAMP       NULL DEFAULT NULL COMMENT 'Last sign of use of any kind',
+    connects    BIGINT UNSIGNED NOT NULL DEFAULT 0 COMMENT 'Number of CONNECT records',
+    PRIMARY KEY (server, name, host)
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_nopad_bin
+  COMMENT = 'conntracker: the use of each account name from each client host';
+
+-- Account rows of mysql.user (their host is a pattern) that were used through a proxy.
+CREATE TABLE IF NOT EXISTS proxied_accounts (
+    server     VARCHAR(160)    NOT NULL COMMENT 'Database server',
+    account    VARCHAR(600)    NOT NULL COMMENT '`user`@`host pattern`, as the log writes it',
+    first_seen TIMESTAMP       NULL DEFAULT NULL COMMENT 'First use',
+    last_seen  TIMESTAMP       NULL DEFAULT NULL COMMENT 'Last use',
+    connects   BIGINT UNSIGNED NOT NULL DEFAULT 0 COMMENT 'Number of PROXY_CONNECT records',
+    PRIMARY KEY (server, account)
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_nopad_bin
+  COMMENT = 'conntracker: accounts used through a proxy user';
+
+-- Refused logins. Code 0 marks rows that stand for many: all other names of a host, or (host '') of
+-- all other hosts; they are used when an attacker tries ever new names.
+CREATE TABLE IF NOT EXISTS failed_connects (
+    server     VARCHAR(160)    NOT NULL COMMENT 'Database server',
+    name       VARCHAR(352)    NOT NULL COMMENT 'User name that was tried',
+    host       VARCHAR(255)    NOT NULL COMMENT 'Client',
+    code       INT UNSIGNED    NOT NULL COMMENT 'Error number of the server (1045: access denied)',
+    first_seen TIMESTAMP       NULL DEFAULT NULL COMMENT 'First attempt',
+    last_seen  TIMESTAMP       NULL DEFAULT NULL COMMENT 'Last attempt',
+    attempts   BIGINT UNSIGNED NOT NULL DEFAULT 0 COMMENT 'Number of FAILED_CONNECT records',
+    PRIMARY KEY (server, name, host, code)
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_nopad_bin
+  COMMENT = 'conntracker: refused logins';
+
+-- Records that were not believed, why, and who wrote them. They moved no figure.
+CREATE TABLE IF NOT EXISTS quarantine (
+    id           BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
+    server       VARCHAR(160)    NOT NULL COMMENT 'Database server',
+    name         VARCHAR(352)    NOT NULL COMMENT 'User name in the record',
+    host         VARCHAR(255)    NOT NULL COMMENT 'Client in the record',
+    time         TIMESTAMP       NULL DEFAULT NULL COMMENT 'Time in the record',
+    connectionid BIGINT UNSIGNED NOT NULL COMMENT 'Connection id in the record',
+    why          VARCHAR(500)    NOT NULL COMMENT 'Why it is not believed',
+    written_from VARCHAR(255)    NULL DEFAULT NULL COMMENT 'Client that wrote it, as far as known',
+    file         VARCHAR(4096)   NOT NULL COMMENT 'File in which it stands',
+    `offset`     BIGINT UNSIGNED NOT NULL COMMENT 'First byte of its line',
+    PRIMARY KEY (id),
+    KEY of_server (server, id)
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_nopad_bin
+  COMMENT = 'conntracker: records that were not believed';
+
+-- The spans of time that the logs cover. A login outside of them was not seen.
+CREATE TABLE IF NOT EXISTS coverage (
+    id        BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
+    collector VARCHAR(128)    NOT NULL COMMENT 'Host on which conntracker read the log',
+    source    VARCHAR(512)    NOT NULL COMMENT 'Path of the log on that host',
+    server    VARCHAR(160)    NOT NULL COMMENT 'Database server',
+    from_time TIMESTAMP       NULL DEFAULT NULL COMMENT 'First record of the span',
+    to_time   TIMESTAMP       NULL DEFAULT NULL COMMENT 'Last record of the span',
+    gap       VARCHAR(500)    NULL DEFAULT NULL COMMENT 'Why the time before the span is missing',
+    PRIMARY KEY (id),
+    KEY of_source (collector, source, id),
+    KEY of_server (server, from_time)
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_nopad_bin
+  COMMENT = 'conntracker: time spans that the logs cover';
+
+-- How far each log was read. Written together with the figures, in one transaction.
+CREATE TABLE IF NOT EXISTS checkpoints (
+    collector  VARCHAR(128)    NOT NULL COMMENT 'Host on which conntracker read the log',
+    source     VARCHAR(512)    NOT NULL COMMENT 'Path of the log on that host',
+    generation BIGINT UNSIGNED NOT NULL COMMENT 'Grows with each commit',
+    writer     BIGINT UNSIGNED NOT NULL COMMENT 'Number of the run that wrote it',
+    written_at TIMESTAMP       NULL DEFAULT NULL COMMENT 'When it was written',
+    state      LONGTEXT        NOT NULL COMMENT 'What the next run goes on from (JSON)',
+    PRIMARY KEY (collector, source)
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_nopad_bin
+  COMMENT = 'conntracker: how far each log was read';
+
+-- Each account name of each server, over all of its clients.
+CREATE OR REPLACE SQL SECURITY INVOKER VIEW account_names AS
+    SELECT server, name,
+           MIN(first_seen) AS first_seen, MAX(last_seen) AS last_seen,
+           MAX(last_active) AS last_active, SUM(connects) AS connects,
+           COUNT(*) AS hosts
+    FROM accounts
+    GROUP BY server, name;
+
+-- The version of these tables. Written last: where it stands, the rest is there.
+CREATE TABLE IF NOT EXISTS schema_version (
+    only_row TINYINT UNSIGNED NOT NULL DEFAULT 1,
+    version  INT UNSIGNED     NOT NULL,
+    PRIMARY KEY (only_row)
+) ENGINE = InnoDB COMMENT = 'conntracker: version of these tables';
+INSERT INTO schema_version (only_row, version) VALUES (1, 1)
+    ON DUPLICATE KEY UPDATE version = GREATEST(version, VALUES(version));

@@ -1,0 +1,289 @@
+//! Connections to a MariaDB server: where it is, who we are, and what its errors mean.
+//!
+//! A session never depends on what the server's administrator chose as defaults: character set,
+//! time zone, SQL mode and the like are set by ourselves ([`SESSION`]).
+
+mod credentials;
+mod option_file;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use mysql::{Conn, DriverError, Error as Refusal, OptsBuilder, SslOpts};
+
+use crate::error::{Error, Result};
+use crate::name::escape;
+
+use credentials::Credentials;
+pub use credentials::Password;
+
+/// Where servers listen unless told otherwise: Debian's and Red Hat's packages, then the source's.
+const USUAL_SOCKETS: [&str; 3] = [
+    "/run/mysqld/mysqld.sock",
+    "/var/lib/mysql/mysql.sock",
+    "/tmp/mysql.sock",
+];
+
+const DEFAULT_PORT: u16 = 3306;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// No answer takes longer, not even that to a COMMIT of 200,000 rows that waits for a lock.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// What every session sets for itself. `utf8mb4_nopad_bin` compares byte for byte.
+const SESSION: &str = "SET NAMES utf8mb4 COLLATE utf8mb4_nopad_bin, \
+    SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', SESSION time_zone = '+00:00', \
+    SESSION autocommit = 1, SESSION completion_type = 'NO_CHAIN', SESSION sql_safe_updates = 0, \
+    SESSION sql_select_limit = DEFAULT, SESSION max_statement_time = 0, \
+    SESSION innodb_lock_wait_timeout = 15, SESSION tx_isolation = 'REPEATABLE-READ', \
+    SESSION tx_read_only = 0, SESSION sql_auto_is_null = 0";
+
+/// How to reach a server, and as whom. What is not said here is taken from `defaults_file`, then
+/// from MariaDB's own conventions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Access {
+    /// The unix socket.
+    pub socket: Option<PathBuf>,
+    /// A host to reach over TCP; `localhost` means the socket, as for MariaDB's own clients.
+    pub host: Option<String>,
+    /// TCP port.
+    pub port: Option<u16>,
+    /// Whether TCP is encrypted and the server's certificate verified; it is, unless told otherwise.
+    pub tls: Option<bool>,
+    /// File with the certificates (PEM) of the authorities that may vouch for the server, beside
+    /// the public ones.
+    pub tls_ca: Option<PathBuf>,
+    /// User name; else that of the operating system.
+    pub user: Option<String>,
+    /// Password, from the environment.
+    pub password: Option<Password>,
+    /// A file that holds nothing but the password.
+    pub password_file: Option<PathBuf>,
+    /// An option file (my.cnf) whose groups `[client]` and `[conntracker]` are read.
+    pub defaults_file: Option<PathBuf>,
+}
+
+/// Where a server listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Endpoint {
+    Socket(PathBuf),
+    Tcp {
+        host: String,
+        port: u16,
+        /// `None`: in plain text. `Some(None)`: verified by public authorities only.
+        tls: Option<Option<PathBuf>>,
+    },
+}
+
+/// A server that can be connected to, again and again.
+#[derive(Clone, Debug)]
+pub struct Server {
+    endpoint: Endpoint,
+    user: String,
+    password: Option<Password>,
+}
+
+impl Server {
+    /// Reads the files that `access` names.
+    ///
+    /// # Errors
+    /// If one of them can't be read, or may be read by others; or if nothing says who we are.
+    pub fn find(access: &Access) -> Result<Self> {
+        let Credentials {
+            access,
+            user,
+            password,
+        } = credentials::read(access)?;
+        let host = access.host.filter(|host| host != "localhost");
+        let endpoint = match (access.socket, host) {
+            (Some(socket), _) => Endpoint::Socket(socket),
+            (None, Some(host)) => Endpoint::Tcp {
+                host,
+                port: access.port.unwrap_or(DEFAULT_PORT),
+                tls: access.tls.unwrap_or(true).then_some(access.tls_ca),
+            },
+            (None, None) => {
+                let usual = || USUAL_SOCKETS.iter().map(Path::new);
+                let found = usual().find(|path| path.exists()).or(usual().next());
+                Endpoint::Socket(found.unwrap_or(Path::new("")).to_owned())
+            }
+        };
+        Ok(Self {
+            endpoint,
+            user,
+            password,
+        })
+    }
+
+    /// Opens a session, in `database` if there is one to be named.
+    ///
+    /// # Errors
+    /// Whatever the server or the network says; see [`Server::explain`].
+    pub fn connect(&self, database: Option<&str>) -> Result<Conn, Refusal> {
+        // The crate would take the user of a missing password for one without.
+        let mut opts = OptsBuilder::new()
+            .user(Some(&self.user))
+            .pass(self.password.as_ref().map(Password::reveal))
+            .db_name(database)
+            .read_timeout(Some(ANSWER_TIMEOUT))
+            .write_timeout(Some(ANSWER_TIMEOUT))
+            .tcp_connect_timeout(Some(CONNECT_TIMEOUT))
+            // It would leave TCP, and its encryption, for the socket that the server names.
+            .prefer_socket(false)
+            .init(vec![SESSION]);
+        opts = match &self.endpoint {
+            Endpoint::Socket(path) => opts.socket(path.to_str()),
+            Endpoint::Tcp { host, port, tls } => {
+                let tls = tls.as_ref().map(|ca| {
+                    if let Some(path) = ca {
+                        // The crate's own message would not name the file.
+                        std::fs::metadata(path).map_err(|error| {
+                            let shown = escape(path.as_os_str().as_encoded_bytes());
+                            io::Error::new(error.kind(), format!("tls_ca {shown}: {error}"))
+                        })?;
+                    }
+                    Ok::<_, io::Error>(SslOpts::default().with_root_cert_path(ca.clone()))
+                });
+                opts.ip_or_hostname(Some(host))
+                    .tcp_port(*port)
+                    .ssl_opts(tls.transpose()?)
+            }
+        };
+        Conn::new(opts)
+    }
+
+    /// Where the server is, for a message.
+    pub fn describe(&self) -> String {
+        match &self.endpoint {
+            Endpoint::Socket(path) => escape(path.as_os_str().as_encoded_bytes()),
+            Endpoint::Tcp { host, port, .. } => format!("{}:{port}", escape(host.as_bytes())),
+        }
+    }
+
+    /// What went wrong, and what to do about it. The server's own words may hold a client's.
+    pub fn explain(&self, error: &Refusal) -> String {
+        let user = escape(self.user.as_bytes());
+        let (words, hint) = match error {
+            Refusal::MySqlError(error) => {
+                let words = format!("{} (error {})", error.message, error.code);
+                (words, hint(error.code).replace("USER", &user))
+            }
+            // So the crate sees the server's answer to a wrong password where there are
+            // alternatives (`IDENTIFIED VIA … OR …`).
+            Refusal::DriverError(DriverError::UnexpectedPacket | DriverError::PacketOutOfSync) => (
+                format!("Access denied for user '{user}'"),
+                hint(1045).replace("USER", &user),
+            ),
+            Refusal::DriverError(DriverError::PacketTooLarge) => {
+                ("a packet is too large".into(), hint(1153).into())
+            }
+            Refusal::DriverError(DriverError::TlsNotSupported) => (
+                "does not offer TLS".into(),
+                "; give it a certificate, or set tls = false to send everything in plain text"
+                    .into(),
+            ),
+            Refusal::TlsError(error) => (
+                format!("TLS: {error}"),
+                "; set tls_ca to the authority of its certificate, and host to a name in it".into(),
+            ),
+            Refusal::IoError(error) if is_tls(error) => (
+                format!("TLS: {error}"),
+                "; set tls_ca to the authority of its certificate, and host to a name in it".into(),
+            ),
+            Refusal::IoError(error) => (error.to_string(), self.unreachable(error.kind()).into()),
+            Refusal::DriverError(DriverError::CouldNotConnect(why)) => {
+                let words = match why {
+                    Some((_, words, _)) => words.clone(),
+                    None => "could not connect".into(),
+                };
+                (words, "; is it running, and does it listen there?".into())
+            }
+            other => (other.to_string(), String::new()),
+        };
+        format!("{}{hint}", escape(words.as_bytes()))
+    }
+
+    fn unreachable(&self, kind: io::ErrorKind) -> &'static str {
+        match (&self.endpoint, kind) {
+            (Endpoint::Socket(_), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+                "; is the server running, and is this its socket?"
+            }
+            (Endpoint::Socket(_), io::ErrorKind::PermissionDenied) => {
+                "; this user may not use the socket"
+            }
+            _ => "; the next run catches up",
+        }
+    }
+}
+
+/// An error of TLS that the crate passes on as one of input and output.
+fn is_tls(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidData || error.to_string().contains("certificate")
+}
+
+/// What to do about an error of the server.
+fn hint(code: u16) -> &'static str {
+    match code {
+        1045 | 1698 => {
+            "; is 'USER' the right account, and is its password in password_file, defaults_file or \
+             CONNTRACKER_MARIADB__PASSWORD? IDENTIFIED VIA unix_socket lets in only the operating \
+             system's user of that name, over the socket"
+        }
+        1040 | 1203 | 1226 => "; the next run catches up",
+        1129 => "; an administrator runs mariadb-admin flush-hosts there",
+        1130 => "; create the account for this client's address",
+        1290 | 1792 | 1836 => "; it is read-only now, the next run catches up",
+        1021 | 1114 | 1030 | 1026 | 1713 => {
+            "; make room on its file system, the next run catches up"
+        }
+        1153 => "; raise max_allowed_packet on the server",
+        1205 | 1213 | 1020 => "; others hold the same rows locked, the next run catches up",
+        1047 => "; this node of the cluster is not ready, the next run catches up",
+        3159 => "; set host (and tls_ca) to come in with TLS",
+        1273 | 1115 => "; conntracker needs MariaDB 10.4 or later",
+        _ => "",
+    }
+}
+
+/// Whether the work can be done anew at once: the server took it back (deadlock, lock wait timeout,
+/// a row changed since it was read, certification failure of Galera), or the connection is gone.
+pub fn is_transient(error: &Refusal) -> bool {
+    match error {
+        Refusal::MySqlError(error) => matches!(
+            error.code,
+            1205 | 1213 | 1020 | 1047 | 1053 | 1317 | 1927 | 4031
+        ),
+        _ => is_lost(error),
+    }
+}
+
+/// Whether the connection is gone.
+pub fn is_lost(error: &Refusal) -> bool {
+    match error {
+        Refusal::MySqlError(error) => matches!(error.code, 1047 | 1053 | 1317 | 1927 | 4031),
+        Refusal::IoError(_) | Refusal::CodecError(_) => true,
+        Refusal::DriverError(error) => matches!(
+            error,
+            DriverError::PacketOutOfSync | DriverError::ConnectTimeout | DriverError::Timeout
+        ),
+        _ => false,
+    }
+}
+
+/// The server's number of an error; none if the error is not the server's.
+pub fn code(error: &Refusal) -> Option<u16> {
+    match error {
+        Refusal::MySqlError(error) => Some(error.code),
+        _ => None,
+    }
+}
+
+/// An error about a file with credentials.
+fn about_file(path: &Path, message: &str) -> Error {
+    Error::Content {
+        path: path.to_owned(),
+        message: message.to_owned(),
+    }
+}
