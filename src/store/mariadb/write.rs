@@ -59,7 +59,7 @@ pub(super) fn write(
     write_rows(
         tx,
         "UPDATE accounts
-         SET last_active = GREATEST(COALESCE(last_active, 0), FROM_UNIXTIME(?))
+         SET last_active = GREATEST(COALESCE(last_active, TIMESTAMP'1970-01-01 00:00:01'), FROM_UNIXTIME(?))
          WHERE server = ? AND name = ? AND host = ?",
         activity,
     )?;
