@@ -117,6 +117,7 @@ CREATE TABLE IF NOT EXISTS schema_version (
     only_row TINYINT UNSIGNED NOT NULL DEFAULT 1,
     version  INT UNSIGNED     NOT NULL,
     PRIMARY KEY (only_row)
-) ENGINE = InnoDB COMMENT = 'conntracker: version of these tables';
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_nopad_bin
+  COMMENT = 'conntracker: version of these tables';
 INSERT INTO schema_version (only_row, version) VALUES (1, 1)
     ON DUPLICATE KEY UPDATE version = GREATEST(version, VALUES(version));

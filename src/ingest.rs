@@ -138,7 +138,7 @@ fn attempt(
         .iter()
         .find(|(name, _)| *name == source)
         .map(|(_, found)| found.clone());
-    let known = furthest(checkpoints, &source, &files);
+    let known = furthest(checkpoints, &source, &files, settings);
     let mut plan = Plan::new(&known, files, &mut outcome.errors)?;
     plan.leave_out(damaged);
 
@@ -390,7 +390,17 @@ fn commit_stream(
 
 /// The checkpoint to go on from: the one that got furthest in these files. That need not be the one
 /// of this path: the log may have been moved, there and back, or be called by another name.
-fn furthest(checkpoints: Vec<(String, Checkpoint)>, source: &str, files: &[LogFile]) -> Checkpoint {
+/// Two servers on one host are told apart by the name that they were given.
+fn furthest(
+    checkpoints: Vec<(String, Checkpoint)>,
+    source: &str,
+    files: &[LogFile],
+    settings: &Settings,
+) -> Checkpoint {
+    let is_of_server = |found: &Checkpoint| {
+        let named = settings.server_name.as_ref();
+        named.is_none_or(|name| found.server.0 == name.as_bytes())
+    };
     // For each file, the newest first.
     let progress = |found: &Checkpoint| -> Vec<Option<u64>> {
         let reached = |file: &LogFile| {
@@ -401,6 +411,7 @@ fn furthest(checkpoints: Vec<(String, Checkpoint)>, source: &str, files: &[LogFi
     };
     let mut same: Vec<_> = checkpoints
         .into_iter()
+        .filter(|(name, found)| name == source || is_of_server(found))
         .map(|(name, found)| ((progress(&found), found.steps, name == source), found))
         // Nothing in common: not the same log, unless its path says so.
         .filter(|((progress, _, own), _)| *own || progress.iter().any(Option::is_some))

@@ -6,6 +6,7 @@
 mod credentials;
 mod option_file;
 
+use std::error::Error as _;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -122,7 +123,6 @@ impl Server {
     /// # Errors
     /// Whatever the server or the network says; see [`Server::explain`].
     pub fn connect(&self, database: Option<&str>) -> Result<Conn, Refusal> {
-        // The crate would take the user of a missing password for one without.
         let mut opts = OptsBuilder::new()
             .user(Some(&self.user))
             .pass(self.password.as_ref().map(Password::reveal))
@@ -168,7 +168,13 @@ impl Server {
         let (words, hint) = match error {
             Refusal::MySqlError(error) => {
                 let words = format!("{} (error {})", error.message, error.code);
-                (words, hint(error.code).replace("USER", &user))
+                // A server that insists on TLS refuses in the same words (seen on 10.11).
+                let plain = matches!(self.endpoint, Endpoint::Tcp { tls: None, .. });
+                let hint = match (error.code, plain) {
+                    (1045 | 3159, true) => PLAIN,
+                    (code, _) => hint(code),
+                };
+                (words, hint.replace("USER", &user))
             }
             // So the crate sees the server's answer to a wrong password where there are
             // alternatives (`IDENTIFIED VIA … OR …`).
@@ -176,41 +182,34 @@ impl Server {
                 format!("Access denied for user '{user}'"),
                 hint(1045).replace("USER", &user),
             ),
-            Refusal::DriverError(DriverError::PacketTooLarge) => {
-                ("a packet is too large".into(), hint(1153).into())
-            }
+            _ if is_too_large(error) => ("a packet is too large".into(), hint(1153).into()),
             Refusal::DriverError(DriverError::TlsNotSupported) => (
                 "does not offer TLS".into(),
                 "; give it a certificate, or set tls = false to send everything in plain text"
                     .into(),
             ),
-            Refusal::TlsError(error) => (
-                format!("TLS: {error}"),
-                "; set tls_ca to the authority of its certificate, and host to a name in it".into(),
-            ),
-            Refusal::IoError(error) if is_tls(error) => (
-                format!("TLS: {error}"),
-                "; set tls_ca to the authority of its certificate, and host to a name in it".into(),
-            ),
-            Refusal::IoError(error) => (error.to_string(), self.unreachable(error.kind()).into()),
-            Refusal::DriverError(DriverError::CouldNotConnect(why)) => {
-                let words = match why {
-                    Some((_, words, _)) => words.clone(),
-                    None => "could not connect".into(),
-                };
-                (words, "; is it running, and does it listen there?".into())
+            Refusal::TlsError(error) => (format!("TLS: {error}"), UNTRUSTED.into()),
+            Refusal::DriverError(DriverError::CouldNotConnect(Some((_, words, kind)))) => {
+                (words.clone(), self.unreachable(*kind).into())
             }
-            other => (other.to_string(), String::new()),
+            other => match io_error(other) {
+                // What TLS finds comes as an error of input.
+                Some(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    (format!("TLS: {error}"), UNTRUSTED.into())
+                }
+                Some(error) => (error.to_string(), self.unreachable(error.kind()).into()),
+                None => (other.to_string(), String::new()),
+            },
         };
         format!("{}{hint}", escape(words.as_bytes()))
     }
 
     fn unreachable(&self, kind: io::ErrorKind) -> &'static str {
-        match (&self.endpoint, kind) {
-            (Endpoint::Socket(_), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
-                "; is the server running, and is this its socket?"
+        match (kind, &self.endpoint) {
+            (io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused, _) => {
+                "; is the server running, and does it listen there?"
             }
-            (Endpoint::Socket(_), io::ErrorKind::PermissionDenied) => {
+            (io::ErrorKind::PermissionDenied, Endpoint::Socket(_)) => {
                 "; this user may not use the socket"
             }
             _ => "; the next run catches up",
@@ -218,10 +217,29 @@ impl Server {
     }
 }
 
-/// An error of TLS that the crate passes on as one of input and output.
-fn is_tls(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::InvalidData || error.to_string().contains("certificate")
+/// The error of input or output in an error of the crate.
+fn io_error(error: &Refusal) -> Option<&io::Error> {
+    match error {
+        Refusal::IoError(error) => Some(error),
+        Refusal::CodecError(error) => error.source()?.downcast_ref(),
+        _ => None,
+    }
 }
+
+fn is_too_large(error: &Refusal) -> bool {
+    match error {
+        Refusal::DriverError(error) => matches!(error, DriverError::PacketTooLarge),
+        // The crate does not let the kind be named.
+        Refusal::CodecError(error) => error.to_string().contains("max_allowed_packet"),
+        _ => false,
+    }
+}
+
+const PLAIN: &str = "; is 'USER' the right account, with the right password? Or TLS is required, by \
+    the server or for this account: take tls = false away";
+
+const UNTRUSTED: &str =
+    "; set tls_ca to the authority of its certificate, and host to a name in it";
 
 /// What to do about an error of the server.
 fn hint(code: u16) -> &'static str {
@@ -241,7 +259,6 @@ fn hint(code: u16) -> &'static str {
         1153 => "; raise max_allowed_packet on the server",
         1205 | 1213 | 1020 => "; others hold the same rows locked, the next run catches up",
         1047 => "; this node of the cluster is not ready, the next run catches up",
-        3159 => "; set host (and tls_ca) to come in with TLS",
         1273 | 1115 => "; conntracker needs MariaDB 10.4 or later",
         _ => "",
     }
@@ -263,7 +280,7 @@ pub fn is_transient(error: &Refusal) -> bool {
 pub fn is_lost(error: &Refusal) -> bool {
     match error {
         Refusal::MySqlError(error) => matches!(error.code, 1047 | 1053 | 1317 | 1927 | 4031),
-        Refusal::IoError(_) | Refusal::CodecError(_) => true,
+        Refusal::IoError(_) | Refusal::CodecError(_) => !is_too_large(error),
         Refusal::DriverError(error) => matches!(
             error,
             DriverError::PacketOutOfSync | DriverError::ConnectTimeout | DriverError::Timeout

@@ -173,6 +173,12 @@ impl Server {
         self.root_logins.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// The same, with other options than before.
+    pub(crate) fn restart_with(&mut self, options: &[&str]) {
+        self.options = options.iter().map(|&option| option.to_owned()).collect();
+        self.restart();
+    }
+
     fn error_log(&self) -> String {
         error_log(self.folder.path())
     }

@@ -12,7 +12,72 @@ use crate::store::{Batch, MAX_QUARANTINE, failures};
 
 /// How many rows one statement writes. A row has some 60 bytes; the longest names that a server
 /// knows make it 3 KB.
-const ROWS: usize = 1_000;
+const ROWS: usize = 500;
+
+/// A statement that writes many rows: `row` is repeated.
+///
+/// MariaDB's COM_STMT_BULK_EXECUTE would do the same, but the crate announces it only to a server
+/// that it talks to in plain text (mysql 28.0.4: over TLS the answer is error 1295).
+struct Statement {
+    head: &'static str,
+    row: &'static str,
+    separator: &'static str,
+    tail: &'static str,
+}
+
+// LEAST and GREATEST are NULL if one side is.
+const ACCOUNTS: Statement = Statement {
+    head: "INSERT INTO accounts (server, name, host, first_seen, last_seen, last_active, connects)
+           VALUES ",
+    row: "(?, ?, ?, FROM_UNIXTIME(?), FROM_UNIXTIME(?), FROM_UNIXTIME(?), ?)",
+    separator: ", ",
+    tail: " ON DUPLICATE KEY UPDATE
+               first_seen = LEAST(COALESCE(first_seen, VALUES(first_seen)),
+                                  COALESCE(VALUES(first_seen), first_seen)),
+               last_seen = GREATEST(COALESCE(last_seen, VALUES(last_seen)),
+                                    COALESCE(VALUES(last_seen), last_seen)),
+               last_active = GREATEST(COALESCE(last_active, VALUES(last_active)),
+                                      COALESCE(VALUES(last_active), last_active)),
+               connects = connects + VALUES(connects)",
+};
+
+/// Looks up each row by its key, whatever the optimizer thinks of it.
+const ACTIVITY: Statement = Statement {
+    head: "UPDATE (",
+    row: "SELECT ? AS server, ? AS name, ? AS host, FROM_UNIXTIME(?) AS at",
+    separator: " UNION ALL ",
+    tail: ") AS seen STRAIGHT_JOIN accounts USING (server, name, host)
+           SET last_active = GREATEST(COALESCE(last_active, seen.at), seen.at)",
+};
+
+const PROXIED: Statement = Statement {
+    head: "INSERT INTO proxied_accounts (server, account, first_seen, last_seen, connects) VALUES ",
+    row: "(?, ?, FROM_UNIXTIME(?), FROM_UNIXTIME(?), ?)",
+    separator: ", ",
+    tail: " ON DUPLICATE KEY UPDATE
+               first_seen = LEAST(first_seen, VALUES(first_seen)),
+               last_seen = GREATEST(last_seen, VALUES(last_seen)),
+               connects = connects + VALUES(connects)",
+};
+
+const FAILED: Statement = Statement {
+    head: "INSERT INTO failed_connects (server, name, host, code, first_seen, last_seen, attempts)
+           VALUES ",
+    row: "(?, ?, ?, ?, FROM_UNIXTIME(?), FROM_UNIXTIME(?), ?)",
+    separator: ", ",
+    tail: " ON DUPLICATE KEY UPDATE
+               first_seen = LEAST(first_seen, VALUES(first_seen)),
+               last_seen = GREATEST(last_seen, VALUES(last_seen)),
+               attempts = attempts + VALUES(attempts)",
+};
+
+const QUARANTINE: Statement = Statement {
+    head: "INSERT INTO quarantine
+               (server, name, host, time, connectionid, why, written_from, file, `offset`) VALUES ",
+    row: "(?, ?, ?, FROM_UNIXTIME(?), ?, ?, ?, ?, ?)",
+    separator: ", ",
+    tail: "",
+};
 
 /// Adds `batch`, rows in key order; `source` is the log's path as its column holds it.
 pub(super) fn write(
@@ -22,7 +87,6 @@ pub(super) fn write(
     batch: &Batch,
 ) -> Result<(), Refusal> {
     let server = encode_name(&batch.server, SERVER);
-    // LEAST and GREATEST are NULL if one side is.
     let accounts = batch.accounts.iter().map(|used| {
         vec![
             encode_name(&used.server, SERVER),
@@ -34,35 +98,16 @@ pub(super) fn write(
             Value::UInt(used.connects),
         ]
     });
-    write_rows(
-        tx,
-        "INSERT INTO accounts (server, name, host, first_seen, last_seen, last_active, connects)
-         VALUES (?, ?, ?, FROM_UNIXTIME(?), FROM_UNIXTIME(?), FROM_UNIXTIME(?), ?)
-         ON DUPLICATE KEY UPDATE
-             first_seen = LEAST(COALESCE(first_seen, VALUES(first_seen)),
-                                COALESCE(VALUES(first_seen), first_seen)),
-             last_seen = GREATEST(COALESCE(last_seen, VALUES(last_seen)),
-                                  COALESCE(VALUES(last_seen), last_seen)),
-             last_active = GREATEST(COALESCE(last_active, VALUES(last_active)),
-                                    COALESCE(VALUES(last_active), last_active)),
-             connects = connects + VALUES(connects)",
-        accounts,
-    )?;
+    write_rows(tx, &ACCOUNTS, accounts)?;
     let activity = batch.activity.iter().map(|(name, host, at)| {
         vec![
-            time(Some(*at)),
             server.clone(),
             encode_name(name, NAME),
             encode_name(host, HOST),
+            time(Some(*at)),
         ]
     });
-    write_rows(
-        tx,
-        "UPDATE accounts
-         SET last_active = GREATEST(COALESCE(last_active, TIMESTAMP'1970-01-01 00:00:01'), FROM_UNIXTIME(?))
-         WHERE server = ? AND name = ? AND host = ?",
-        activity,
-    )?;
+    write_rows(tx, &ACTIVITY, activity)?;
     let proxied = batch.proxied.iter().map(|used| {
         vec![
             encode_name(&used.server, SERVER),
@@ -72,31 +117,30 @@ pub(super) fn write(
             Value::UInt(used.connects),
         ]
     });
-    write_rows(
-        tx,
-        "INSERT INTO proxied_accounts (server, account, first_seen, last_seen, connects)
-         VALUES (?, ?, FROM_UNIXTIME(?), FROM_UNIXTIME(?), ?)
-         ON DUPLICATE KEY UPDATE
-             first_seen = LEAST(first_seen, VALUES(first_seen)),
-             last_seen = GREATEST(last_seen, VALUES(last_seen)),
-             connects = connects + VALUES(connects)",
-        proxied,
-    )?;
+    write_rows(tx, &PROXIED, proxied)?;
     write_failed(tx, &server, batch)?;
     write_quarantine(tx, &server, batch)?;
     write_coverage(tx, collector, source, &server, batch)
 }
 
-/// Executes a statement for each of `rows`, many of them in one round trip (MariaDB's
-/// COM_STMT_BULK_EXECUTE).
 fn write_rows(
     tx: &mut Transaction<'_>,
-    sql: &str,
+    statement: &Statement,
     rows: impl Iterator<Item = Vec<Value>>,
 ) -> Result<(), Refusal> {
     let mut rows = rows.peekable();
     while rows.peek().is_some() {
-        tx.exec_batch(sql, rows.by_ref().take(ROWS))?;
+        let (mut sql, mut values) = (statement.head.to_owned(), Vec::new());
+        for (number, row) in rows.by_ref().take(ROWS).enumerate() {
+            if number > 0 {
+                sql.push_str(statement.separator);
+            }
+            sql.push_str(statement.row);
+            values.extend(row);
+        }
+        sql.push_str(statement.tail);
+        // Those of full length are prepared once.
+        tx.exec_drop(sql, values)?;
     }
     Ok(())
 }
@@ -131,16 +175,7 @@ fn write_failed(tx: &mut Transaction<'_>, server: &Value, batch: &Batch) -> Resu
             Value::UInt(seen.attempts),
         ]
     });
-    write_rows(
-        tx,
-        "INSERT INTO failed_connects (server, name, host, code, first_seen, last_seen, attempts)
-         VALUES (?, ?, ?, ?, FROM_UNIXTIME(?), FROM_UNIXTIME(?), ?)
-         ON DUPLICATE KEY UPDATE
-             first_seen = LEAST(first_seen, VALUES(first_seen)),
-             last_seen = GREATEST(last_seen, VALUES(last_seen)),
-             attempts = attempts + VALUES(attempts)",
-        rows,
-    )
+    write_rows(tx, &FAILED, rows)
 }
 
 fn write_quarantine(
@@ -180,13 +215,7 @@ fn write_quarantine(
             Value::UInt(doubtful.offset),
         ]
     });
-    write_rows(
-        tx,
-        "INSERT INTO quarantine
-             (server, name, host, time, connectionid, why, written_from, file, `offset`)
-         VALUES (?, ?, ?, FROM_UNIXTIME(?), ?, ?, ?, ?, ?)",
-        rows,
-    )?;
+    write_rows(tx, &QUARANTINE, rows)?;
     // The newest stay.
     let newest_to_go: Option<u64> = tx.exec_first(
         "SELECT id FROM quarantine WHERE server = ? ORDER BY id DESC LIMIT 1 OFFSET ?",

@@ -279,7 +279,11 @@ fn rows_come_in_order(store: &mut dyn Store) {
     let servers: Vec<_> = list_accounts(store, &AccountFilter::default())
         .into_iter()
         .map(|row| [row.server, row.name, row.host])
-        .filter(|names| names.iter().all(|name| std::str::from_utf8(&name.0).is_ok()))
+        .filter(|names| {
+            names
+                .iter()
+                .all(|name| std::str::from_utf8(&name.0).is_ok())
+        })
         .collect();
     assert!(servers.is_sorted(), "{servers:#?}");
 }
@@ -666,4 +670,3 @@ fn doubtful(server: &str, name: &[u8], offset: u64) -> Doubtful {
         offset,
     }
 }
-

@@ -7,7 +7,6 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use conntracker::error::Error;
 use conntracker::name::Name;
 use conntracker::store::{Batch, Coverage, ProxiedAccount, Sqlite};
 use conntracker::time::UtcSeconds;
