@@ -16,8 +16,14 @@ pub(super) fn print(settings: &Settings) -> Result<ExitStatus> {
     let schema = match kind {
         StoreKind::Sqlite => SQLITE_SCHEMA.to_owned(),
         StoreKind::MariaDb => {
-            let loaded = super::load(settings).map(|loaded| loaded.config.mariadb.database);
-            mariadb_schema(loaded.as_deref().unwrap_or(DEFAULT_DATABASE))
+            let database = match super::load(settings) {
+                Ok(loaded) => loaded.config.mariadb.database,
+                Err(error) => {
+                    log::warn!("{error}; this is for the database {DEFAULT_DATABASE}");
+                    DEFAULT_DATABASE.to_owned()
+                }
+            };
+            mariadb_schema(&database)
         }
     };
     writeln!(out, "{}", schema.trim_end())?;

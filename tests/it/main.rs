@@ -21,4 +21,5 @@ mod mariadb;
 mod model;
 mod properties;
 mod random;
+mod readme;
 mod store;

@@ -5,7 +5,7 @@
 //! process and kept in memory; nothing of it stays behind on the disk.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -190,6 +190,30 @@ impl Drop for Server {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// What an administrator's `mariadb` says to `sql`.
+pub(crate) fn administrator(server: &Server, sql: &str) -> String {
+    let mut client = Command::new(find("mariadb"))
+        .args([
+            "--no-defaults",
+            "--user=root",
+            "--batch",
+            "--skip-column-names",
+        ])
+        .arg(format!("--socket={}", server.address().socket.display()))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the client");
+    let mut input = client.stdin.take().expect("its input");
+    input.write_all(sql.as_bytes()).expect("a statement");
+    drop(input);
+    let output = client.wait_with_output().expect("its end");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.is_empty(), "{sql}\n{said}");
+    String::from_utf8(output.stdout).expect("UTF-8")
 }
 
 /// Starts a server on the data in `folder` and waits until `root` can log in (once: that login is

@@ -12,10 +12,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{ALICE, BOB, administrator, append, configure, env_in, names};
+use super::{ALICE, BOB, append, configure, env_in, names};
 use crate::client::Client;
 use crate::env::TestEnv;
-use crate::mariadb::Server;
+use crate::mariadb::{Server, administrator};
 use crate::random::Random;
 
 /// A durable server, as they are outside of tests.

@@ -5,7 +5,6 @@ mod access;
 mod faults;
 
 use std::fs;
-use std::process::{Command, Stdio};
 
 use conntracker::mariadb::Access;
 use conntracker::store::MariaDb;
@@ -13,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::store_contract;
 use crate::env::TestEnv;
-use crate::mariadb::Server;
+use crate::mariadb::{Server, administrator};
 
 /// How `root` reaches a server of these tests.
 fn as_root(server: &Server) -> Access {
@@ -64,31 +63,6 @@ fn names(env: &TestEnv) -> Vec<String> {
     );
     let name = |row: &Value| row["name"].as_str().expect("a name").to_owned();
     accounts.iter().map(name).collect()
-}
-
-/// What an administrator's `mariadb` says to `sql`.
-fn administrator(server: &Server, sql: &str) -> String {
-    use std::io::Write;
-    let mut client = Command::new("mariadb")
-        .args([
-            "--no-defaults",
-            "--user=root",
-            "--batch",
-            "--skip-column-names",
-        ])
-        .arg(format!("--socket={}", server.address().socket.display()))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the client mariadb (a package mariadb-client brings it)");
-    let mut input = client.stdin.take().expect("its input");
-    input.write_all(sql.as_bytes()).expect("a statement");
-    drop(input);
-    let output = client.wait_with_output().expect("its end");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.is_empty(), "{sql}\n{said}");
-    String::from_utf8(output.stdout).expect("UTF-8")
 }
 
 #[test]

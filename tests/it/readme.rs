@@ -1,0 +1,77 @@
+//! The SQL that README shows, on a store that a real log filled: each statement must find what it is
+//! there for.
+
+use std::fs;
+
+use chrono::{TimeDelta, Utc};
+
+use crate::env::TestEnv;
+use crate::mariadb::{Server, administrator};
+
+/// The `sql` blocks of README, in their order.
+fn statements() -> Vec<String> {
+    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    let readme = fs::read_to_string(readme).expect("README.md");
+    let blocks = readme.split("```sql\n").skip(1);
+    blocks
+        .map(|block| block.split("```").next().unwrap_or_default().to_owned())
+        .collect()
+}
+
+/// A login `days` ago, and its end.
+fn session(days: i64, name: &str, host: &str, id: u32) -> String {
+    let at = (Utc::now() - TimeDelta::days(days)).format("%Y%m%d %H:%M:%S");
+    format!(
+        "{at},db1,{name},{host},{id},0,CONNECT,,,0\n{at},db1,{name},{host},{id},0,DISCONNECT,,,0\n"
+    )
+}
+
+fn refusal(name: &str, host: &str, id: u32) -> String {
+    let at = (Utc::now() - TimeDelta::hours(1)).format("%Y%m%d %H:%M:%S");
+    format!(
+        "{at},db1,{name},{host},{id},0,FAILED_CONNECT,,,1045\n{at},db1,{name},{host},{id},0,DISCONNECT,,,0\n"
+    )
+}
+
+#[test]
+fn each_statement_finds_what_it_is_there_for() {
+    let server = Server::start(&[]);
+    let env = TestEnv::new().configured(
+        "mariadb.toml",
+        &format!(
+            "stores = ['mariadb']\n[mariadb]\nsocket = '{}'\nuser = 'root'\n",
+            server.address().socket.display()
+        ),
+    );
+    let log = [
+        session(200, "crm_2019", "10.0.5.77", 5),
+        session(100, "crm_2019", "10.0.5.78", 6),
+        session(95, "backup", "localhost", 7),
+        session(30, "app", "10.0.5.21", 8),
+        session(2, "backup", "localhost", 9),
+        session(2, "app", "203.0.113.5", 10),
+        session(1, "newcomer", "10.0.5.30", 11),
+        refusal("root", "203.0.113.9", 12),
+        refusal("admin", "203.0.113.9", 13),
+    ];
+    fs::write(env.log_path(), log.concat()).expect("a log");
+    env.collect();
+    // The first columns, without times.
+    let expected = [
+        "db1|crm_2019",
+        "db1|app|203.0.113.5",
+        "db1|203.0.113.9|2|2",
+        "db1",
+        "db1",
+    ];
+    let statements = statements();
+    assert_eq!(statements.len(), expected.len(), "{statements:#?}");
+    for (sql, expected) in statements.iter().zip(expected) {
+        let said = administrator(&server, sql);
+        assert_eq!(said.lines().count(), 1, "{sql}\n{said}");
+        assert!(
+            said.replace('\t', "|").starts_with(expected),
+            "{sql}\n{said}"
+        );
+    }
+}
