@@ -13,6 +13,7 @@
 //! - [`report`] prints what the store holds, for people and for programs.
 //! - [`command`] ties them together, one file a subcommand; only it knows [`cli`] and [`config`].
 
+pub mod account;
 pub mod audit_log;
 pub mod checkpoint;
 pub mod cli;

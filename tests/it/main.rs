@@ -19,6 +19,7 @@ mod kill;
 mod live;
 mod mariadb;
 mod model;
+mod oracle;
 mod properties;
 mod random;
 mod readme;

@@ -1,0 +1,244 @@
+//! Why the server picks the row that it picks: each row that it asks for one login, in order.
+
+use std::net::IpAddr;
+
+use super::address::Address;
+use super::client::{Client, Evidence};
+use super::index::{Accounts, RowId};
+use super::order::Specificity;
+use super::pattern::How;
+use super::reach::may_be_like_address;
+use crate::name::Name;
+
+/// What became of the rows for one login.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// The user name as the server keeps it.
+    pub user: Name,
+    /// Who logs in.
+    pub evidence: Evidence,
+    /// All rows of the user and all anonymous ones: in the order in which they are asked, behind them
+    /// those that take no part.
+    pub rows: Vec<Considered>,
+    /// No row admits the client, or perhaps none: the server refuses the login.
+    pub may_be_refused: bool,
+}
+
+impl Explanation {
+    /// The row that is picked; more than one if it can't be told which of them.
+    pub fn picked(&self) -> impl Iterator<Item = RowId> {
+        let picked = |row: &&Considered| row.why.is_picked();
+        self.rows.iter().filter(picked).map(|row| row.row)
+    }
+}
+
+/// One row, and why it is or isn't picked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Considered {
+    /// The row.
+    pub row: RowId,
+    /// Its place in the order; the smaller one is asked first.
+    pub specificity: Specificity,
+    /// What became of it.
+    pub why: Why,
+}
+
+/// Why a row is or isn't picked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// It is the first that admits the client.
+    Picked(How),
+    /// It and another are the first: nothing tells them apart, and the server's choice is not defined.
+    Tied(How),
+    /// It is the first that admits the client if the client has an address such as this one (none: an
+    /// address was not found in reasonable time).
+    Possible(Option<IpAddr>),
+    /// It admits the client by name, whatever its address is, and an address such as this one gets past
+    /// the rows before it.
+    Last(Option<IpAddr>),
+    /// It admits the client, but a row before it did so already.
+    Behind(How),
+    /// A row before it admits the client whatever its address is.
+    NotAsked,
+    /// There is no address that it admits and no row before it does.
+    NothingLeft,
+    /// The client's address is not in its network.
+    OtherNetwork,
+    /// Its address has bits that its mask does not have: it admits no IPv4 address.
+    DeadNetmask,
+    /// It is like neither the client's name nor its address.
+    NotLike,
+    /// It is a role, which nobody logs in as.
+    Role,
+    /// It has a host name, and the server does not resolve names.
+    NameNotResolved,
+}
+
+impl Why {
+    /// Whether this is the row that is picked, or one of those that it may be.
+    pub fn is_picked(self) -> bool {
+        matches!(
+            self,
+            Self::Picked(_) | Self::Tied(_) | Self::Possible(_) | Self::Last(_)
+        )
+    }
+
+    /// The reason in words, for a person.
+    pub fn text(self) -> String {
+        let by = |how| match how {
+            How::Netmask => "the address is in its network",
+            How::Name => "the name is like it",
+            How::Address => "the address is like it",
+        };
+        let such_as = |ip: Option<IpAddr>| match ip {
+            Some(ip) => format!(", such as {}", Address::new(ip)),
+            None => String::new(),
+        };
+        match self {
+            Self::Picked(how) => format!("picked: {}", by(how)),
+            Self::Tied(how) => format!(
+                "picked, or another that ties with it in everything: {}",
+                by(how)
+            ),
+            Self::Possible(ip) => format!("picked for some addresses{}", such_as(ip)),
+            Self::Last(ip) => format!(
+                "picked for all other addresses{}: {}",
+                such_as(ip),
+                by(How::Name)
+            ),
+            Self::Behind(how) => format!("{}, but a row before it is picked", by(how)),
+            Self::NotAsked => "not asked: a row before it admits the name".into(),
+            Self::NothingLeft => "no address is left for it by the rows before it".into(),
+            Self::OtherNetwork => "the address is not in its network".into(),
+            Self::DeadNetmask => {
+                "never matches: its address has bits that its netmask does not have".into()
+            }
+            Self::NotLike => "like neither the name nor the address".into(),
+            Self::Role => "a role: nobody logs in as it".into(),
+            Self::NameNotResolved => {
+                "dropped: it has a host name, and the server does not resolve names".into()
+            }
+        }
+    }
+}
+
+impl Accounts {
+    /// Explains the login of `user` (as a client sends it, see [`super::Server::login_name`]) with
+    /// `evidence`, for which see [`Evidence::of`]. What is picked is what [`pick`](Self::pick) and
+    /// [`attribute`](Self::attribute) say.
+    pub fn explain(&self, user: &[u8], evidence: &Evidence) -> Explanation {
+        let user = self.server().login_name(user);
+        let (reasons, may_be_refused, resolves) = match evidence {
+            Evidence::Client(client) => {
+                let resolves = self.resolves(client);
+                let walk: Vec<_> = self.walk(&user.0, resolves).collect();
+                let (reasons, refused) = self.reasons_for(&walk, client);
+                (reasons, refused, resolves)
+            }
+            Evidence::AnyAddress(name) => {
+                let walk: Vec<_> = self.walk(&user.0, true).collect();
+                let (reasons, refused) = self.reasons_by_name(&walk, &user, name);
+                (reasons, refused, true)
+            }
+        };
+        let row = |(row, why): (RowId, Why)| Considered {
+            row,
+            specificity: Specificity::of(&self.row(row).host, self.server()),
+            why,
+        };
+        let left_out = self.left_out(&user.0, resolves);
+        Explanation {
+            rows: reasons.into_iter().chain(left_out).map(row).collect(),
+            user,
+            evidence: evidence.clone(),
+            may_be_refused,
+        }
+    }
+
+    fn reasons_for(&self, walk: &[RowId], client: &Client) -> (Vec<(RowId, Why)>, bool) {
+        let admits = |row: &RowId| {
+            let host = &self.row(*row).host;
+            host.admits(client.name(), client.address())
+        };
+        let first = walk.iter().find(|row| admits(row).is_some());
+        let ties = |row: &RowId| first.is_some_and(|first| self.rank(*first) == self.rank(*row));
+        let tied = walk.iter().filter(|row| ties(row)).count() > 1;
+        let reason = |row: &RowId| match admits(row) {
+            Some(how) if ties(row) && tied => Why::Tied(how),
+            Some(how) if ties(row) => Why::Picked(how),
+            Some(how) => Why::Behind(how),
+            None => self.mismatch(*row, client.address()),
+        };
+        let reasons = walk.iter().map(|row| (*row, reason(row))).collect();
+        (reasons, first.is_none())
+    }
+
+    /// Why a row that does not admit a client with this address does not.
+    fn mismatch(&self, row: RowId, address: Option<&Address>) -> Why {
+        let host = &self.row(row).host;
+        let v4 = address.is_none_or(|address| address.ip().is_ipv4());
+        match host.netmask() {
+            Some(_) if v4 && host.is_dead_netmask() => Why::DeadNetmask,
+            Some(_) if v4 && address.is_some() => Why::OtherNetwork,
+            _ => Why::NotLike,
+        }
+    }
+
+    fn reasons_by_name(
+        &self,
+        walk: &[RowId],
+        user: &Name,
+        name: &Name,
+    ) -> (Vec<(RowId, Why)>, bool) {
+        let host = |at: usize| &self.row(walk[at]).host;
+        let ends = self.reach(&user.0).families().each_ref().map(|family| {
+            let end = (0..walk.len()).find(|at| family.ends(host(*at), &name.0));
+            (family, end.unwrap_or(walk.len()))
+        });
+        let reason = |at: usize| {
+            for (family, end) in &ends {
+                let ties = walk.get(*end).map(|end| self.rank(*end)) == Some(self.rank(walk[at]));
+                if at < *end && family.reaches(at) {
+                    return Why::Possible(family.example(at));
+                }
+                if ties && family.is_open(*end) {
+                    return Why::Last(family.example_past(*end));
+                }
+            }
+            if ends.iter().any(|(_, end)| at <= *end) {
+                match host(at) {
+                    host if host.is_dead_netmask() => Why::DeadNetmask,
+                    host if may_be_like_address(host) => Why::NothingLeft,
+                    _ => Why::NotLike,
+                }
+            } else if host(at).is_like_name(&name.0) {
+                Why::Behind(How::Name)
+            } else {
+                Why::NotAsked
+            }
+        };
+        let reasons = (0..walk.len()).map(|at| (walk[at], reason(at))).collect();
+        let refused = ends
+            .iter()
+            .any(|(family, end)| *end == walk.len() && family.is_open(*end));
+        (reasons, refused)
+    }
+
+    /// The rows of this user, and the anonymous ones, that take no part.
+    fn left_out(&self, user: &[u8], resolves: bool) -> Vec<(RowId, Why)> {
+        let mut out = Vec::new();
+        for (id, row) in (0..).map(RowId).zip(self.rows()) {
+            let name = row.login_name();
+            if row.is_role && name == user {
+                out.push((id, Why::Role));
+            } else if !row.is_role
+                && (name == user || name.is_empty())
+                && !resolves
+                && row.host.is_name()
+            {
+                out.push((id, Why::NameNotResolved));
+            }
+        }
+        out
+    }
+}

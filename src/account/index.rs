@@ -1,0 +1,154 @@
+//! All account rows, sorted once the way the server sorts them.
+
+use std::cmp::Reverse;
+use std::iter::Peekable;
+use std::sync::OnceLock;
+
+use hashbrown::HashMap;
+
+use super::Account;
+use super::client::Client;
+use super::order::Specificity;
+use super::reach::Reach;
+use super::server::Server;
+
+/// A row, as its number in the list that [`Accounts::new`] was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RowId(pub u32);
+
+/// The account rows of a server, ready to be asked for many logins.
+#[derive(Debug)]
+pub struct Accounts {
+    server: Server,
+    rows: Vec<Account>,
+    /// By row: the place in the order. Equal for rows that tie.
+    ranks: Vec<u32>,
+    users: HashMap<Box<[u8]>, User>,
+    anonymous: User,
+}
+
+/// The rows of one user.
+#[derive(Debug, Default)]
+pub(super) struct User {
+    /// In the order of the server.
+    rows: Vec<RowId>,
+    /// For logins of which only the name of the host is known; made when first needed.
+    pub(super) reach: OnceLock<Reach>,
+}
+
+impl Accounts {
+    /// Sorts `rows` as `server` does. Roles are kept, but take no part.
+    pub fn new(rows: Vec<Account>, server: Server) -> Self {
+        let mut order: Vec<_> = (0..)
+            .map(RowId)
+            .zip(&rows)
+            .filter(|(_, row)| !row.is_role)
+            .map(|(id, row)| {
+                let anonymous = row.login_name().is_empty();
+                let text = Reverse(row.host.effective());
+                ((Specificity::of(&row.host, &server), anonymous, text), id)
+            })
+            .collect();
+        order.sort_unstable();
+        let mut ranks = vec![0; rows.len()];
+        let mut users: HashMap<Box<[u8]>, User> = HashMap::new();
+        let mut anonymous = User::default();
+        let mut rank = 0;
+        let mut before = None;
+        for (key, id) in &order {
+            if before.replace(key).is_some_and(|before| before != key) {
+                rank += 1;
+            }
+            let at = id.0 as usize;
+            ranks[at] = rank;
+            match rows[at].login_name() {
+                b"" => anonymous.rows.push(*id),
+                name => users.entry(name.into()).or_default().rows.push(*id),
+            }
+        }
+        drop(order);
+        Self {
+            server,
+            rows,
+            ranks,
+            users,
+            anonymous,
+        }
+    }
+
+    /// The server that the rows are of.
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// All rows, in the order in which they were given.
+    pub fn rows(&self) -> &[Account] {
+        &self.rows
+    }
+
+    /// The row of that number. Panics if it is of another list.
+    pub fn row(&self, id: RowId) -> &Account {
+        &self.rows[id.0 as usize]
+    }
+
+    /// The row that the server picks for a login as `name` (as it keeps it, see
+    /// [`Server::login_name`]); more than one where rows tie in everything, which the server itself
+    /// leaves open: a row with an empty host beside one with `%`. Empty: it refuses the login.
+    ///
+    /// Whether the row then lets the client in is another matter: there is no second choice.
+    pub fn pick(&self, name: &[u8], client: &Client) -> Vec<RowId> {
+        let admits = |id: &RowId| {
+            let host = &self.row(*id).host;
+            host.admits(client.name(), client.address()).is_some()
+        };
+        let mut walk = self.walk(name, self.resolves(client)).peekable();
+        match walk.find(admits) {
+            Some(first) => self.with_ties(first, &mut walk),
+            None => Vec::new(),
+        }
+    }
+
+    /// Whether the server resolves names, or did when `client` logged in: the name of a TCP client
+    /// shows it, whatever the setting is now.
+    pub(super) fn resolves(&self, client: &Client) -> bool {
+        !self.server.skip_name_resolve || matches!(client, Client::Tcp { name: Some(_), .. })
+    }
+
+    /// `first` and the rows of `walk` that tie with it: their patterns are the same.
+    pub(super) fn with_ties(
+        &self,
+        first: RowId,
+        walk: &mut Peekable<impl Iterator<Item = RowId>>,
+    ) -> Vec<RowId> {
+        let mut all = vec![first];
+        while let Some(tie) = walk.next_if(|id| self.rank(*id) == self.rank(first)) {
+            all.push(tie);
+        }
+        all
+    }
+
+    /// The rows that are asked for a login as `name`, in order: its own and the anonymous ones. Rows
+    /// with a host name take part only if the server `resolves` names.
+    pub(super) fn walk(&self, name: &[u8], resolves: bool) -> impl Iterator<Item = RowId> {
+        let named = self.users.get(name).map_or(&[][..], |user| &user.rows);
+        let (mut named, mut anonymous) = (named.iter(), self.anonymous.rows.iter());
+        std::iter::from_fn(move || {
+            let (a, b) = (named.as_slice().first(), anonymous.as_slice().first());
+            match (a, b) {
+                (Some(a), Some(b)) if self.rank(*b) < self.rank(*a) => anonymous.next().copied(),
+                (Some(_), _) => named.next().copied(),
+                _ => anonymous.next().copied(),
+            }
+        })
+        .filter(move |id| resolves || !self.row(*id).host.is_name())
+    }
+
+    /// The user of that name, or nobody in particular: then only the anonymous rows count.
+    pub(super) fn user(&self, name: &[u8]) -> &User {
+        self.users.get(name).unwrap_or(&self.anonymous)
+    }
+
+    pub(super) fn rank(&self, id: RowId) -> u32 {
+        self.ranks[id.0 as usize]
+    }
+}

@@ -1,0 +1,277 @@
+//! Which rows some address can lead to, when a login's host name is known and its address is not.
+//!
+//! Rows that match addresses stand in each other's way: behind `10.0.0.0/255.0.0.0`, which is asked
+//! first, nothing is left for `10.1.%`. A row is a candidate only if there is an address that it
+//! admits and no row before it does, so that address is looked for: digit by digit through all texts
+//! that an address may have ([`Language`]), all patterns in step. What led to nothing once is not tried
+//! again, which keeps the search small; where it does not, it is given up after [`MAX_STEPS`] and the
+//! row stays a candidate, for lack of proof.
+
+mod ipv4;
+mod ipv6;
+mod matcher;
+
+use std::collections::HashSet;
+use std::hash::Hash;
+use std::net::IpAddr;
+
+use super::address::Address;
+use super::pattern::HostPattern;
+use matcher::Matcher;
+
+/// How many steps one search may take: some 10 ms.
+const MAX_STEPS: usize = 20_000;
+
+/// All texts that an address of one family may have, one symbol at a time.
+trait Language: Copy + Eq + Hash {
+    /// What the texts consist of, in the order in which to try them.
+    const SYMBOLS: &'static [u8];
+
+    /// Before the first symbol.
+    fn start() -> Self;
+
+    /// Behind one more symbol; none if no address goes on like this.
+    fn next(self, symbol: u8) -> Option<Self>;
+
+    /// An address may end here.
+    fn is_whole(self) -> bool;
+
+    /// Number and value of the IPv4 part that ends here, if one may.
+    fn part(self) -> Option<(u8, u8)>;
+}
+
+/// What a search found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    /// This address.
+    Address(IpAddr),
+    /// There is none.
+    Nothing,
+    /// It was given up.
+    Unknown,
+}
+
+impl Found {
+    fn may_be(self) -> bool {
+        self != Self::Nothing
+    }
+
+    fn address(self) -> Option<IpAddr> {
+        match self {
+            Self::Address(ip) => Some(ip),
+            _ => None,
+        }
+    }
+}
+
+/// The addresses of one family, and where they lead to in the walk of one user.
+#[derive(Debug)]
+pub(super) struct Family {
+    v4: bool,
+    /// By row of the walk: an address that this row admits and none before it.
+    rows: Vec<Found>,
+    /// By number of rows: an address that none of the first so many admit.
+    open: Vec<Found>,
+}
+
+/// See [`Family`]; for both families.
+#[derive(Debug)]
+pub(super) struct Reach([Family; 2]);
+
+impl Reach {
+    /// `walk`: the patterns in the order in which they are asked, and their ranks. 127.0.0.1 and ::1
+    /// are left out: they have the name `localhost`, and are known.
+    pub(super) fn new(walk: &[(&HostPattern, u32)]) -> Self {
+        Self([
+            Family::new::<ipv4::Text>(walk, true, "127.0.0.1"),
+            Family::new::<ipv6::Text>(walk, false, "::1"),
+        ])
+    }
+
+    pub(super) fn families(&self) -> &[Family; 2] {
+        &self.0
+    }
+}
+
+impl Family {
+    fn new<L: Language>(walk: &[(&HostPattern, u32)], v4: bool, without: &str) -> Self {
+        let without = Matcher::new(&HostPattern::new(without), v4);
+        // Of those that match an address at all, with the place in the walk.
+        let mut before: Vec<Matcher> = without.into_iter().collect();
+        let mut rows = Vec::with_capacity(walk.len());
+        let mut open = Vec::with_capacity(walk.len() + 1);
+        let mut free = search::<L>(None, &before);
+        let mut rank_before = None;
+        for (host, rank) in walk {
+            open.push(free);
+            // Rows that tie have the same pattern, and fare alike.
+            if rank_before.replace(*rank) == Some(*rank) {
+                rows.push(rows.last().copied().unwrap_or(Found::Nothing));
+                continue;
+            }
+            let Some(matcher) = Matcher::new(host, v4) else {
+                rows.push(Found::Nothing);
+                continue;
+            };
+            if !free.may_be() {
+                rows.push(Found::Nothing);
+                continue;
+            }
+            rows.push(search::<L>(Some(&matcher), &before));
+            before.push(matcher);
+            let is_taken = match free {
+                Found::Address(ip) => host.admits(None, Some(&Address::new(ip))).is_some(),
+                _ => true,
+            };
+            if is_taken {
+                free = search::<L>(None, &before);
+            }
+        }
+        open.push(free);
+        Self { v4, rows, open }
+    }
+
+    /// A client with this name ends the walk at `host`, whatever its address of this family is.
+    pub(super) fn ends(&self, host: &HostPattern, name: &[u8]) -> bool {
+        // A netmask is all that counts for IPv4.
+        !(self.v4 && host.netmask().is_some()) && host.is_like_name(name)
+    }
+
+    /// Some address leads to row `at` of the walk.
+    pub(super) fn reaches(&self, at: usize) -> bool {
+        self.rows[at].may_be()
+    }
+
+    /// Some address gets past the first `count` rows.
+    pub(super) fn is_open(&self, count: usize) -> bool {
+        self.open[count].may_be()
+    }
+
+    /// An address that leads to row `at`, if one was found.
+    pub(super) fn example(&self, at: usize) -> Option<IpAddr> {
+        self.rows[at].address()
+    }
+
+    /// An address that gets past the first `count` rows, if one was found.
+    pub(super) fn example_past(&self, count: usize) -> Option<IpAddr> {
+        self.open[count].address()
+    }
+}
+
+/// The pattern may be like the text of an address: it has nothing in it that no address has.
+pub(super) fn may_be_like_address(host: &HostPattern) -> bool {
+    [true, false].map(|v4| Matcher::new(host, v4).is_some()) != [false; 2]
+}
+
+/// An address that `target` admits (none: any address) and none of `before` does.
+fn search<L: Language>(target: Option<&Matcher>, before: &[Matcher]) -> Found {
+    let mut search = Search {
+        target,
+        before,
+        seen: HashSet::new(),
+        text: Vec::new(),
+        steps: 0,
+    };
+    let state = State {
+        at: L::start(),
+        target: target.map_or(1, Matcher::start),
+        before: (0..).zip(before.iter().map(Matcher::start)).collect(),
+    };
+    match search.go(state) {
+        Some(true) => {
+            let ip = std::str::from_utf8(&search.text)
+                .ok()
+                .and_then(|text| text.parse().ok());
+            ip.map_or(Found::Unknown, Found::Address)
+        }
+        Some(false) => Found::Nothing,
+        None => Found::Unknown,
+    }
+}
+
+/// How far a text got.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct State<L> {
+    at: L,
+    target: u128,
+    /// Those that may still match.
+    before: Vec<(u32, u128)>,
+}
+
+struct Search<'a, L> {
+    target: Option<&'a Matcher>,
+    before: &'a [Matcher],
+    /// What led to nothing.
+    seen: HashSet<State<L>>,
+    text: Vec<u8>,
+    steps: usize,
+}
+
+impl<L: Language> Search<'_, L> {
+    /// Completes `text`; false if that can't be, none if it was given up.
+    fn go(&mut self, state: State<L>) -> Option<bool> {
+        if state.at.is_whole() && self.is_found(&state) {
+            return Some(true);
+        }
+        for symbol in L::SYMBOLS {
+            let Some(next) = self.step(&state, *symbol) else {
+                continue;
+            };
+            self.steps += 1;
+            if self.steps > MAX_STEPS {
+                return None;
+            }
+            if self.seen.contains(&next) {
+                continue;
+            }
+            self.text.push(*symbol);
+            if self.go(next)? {
+                return Some(true);
+            }
+            self.text.pop();
+        }
+        self.seen.insert(state);
+        Some(false)
+    }
+
+    /// The text as it is is admitted by the target and by none before it.
+    fn is_found(&self, state: &State<L>) -> bool {
+        let part = state.at.part();
+        let matches = |matcher: &Matcher, at| matcher.is_match(matcher.at_end(at, part));
+        self.target
+            .is_none_or(|target| matches(target, state.target))
+            && !state
+                .before
+                .iter()
+                .any(|(which, at)| matches(&self.before[*which as usize], *at))
+    }
+
+    /// One symbol more; none if nothing can come of it.
+    fn step(&self, state: &State<L>, symbol: u8) -> Option<State<L>> {
+        let at = state.at.next(symbol)?;
+        let part = if symbol == b'.' {
+            state.at.part()
+        } else {
+            None
+        };
+        let target = match self.target {
+            Some(target) => target.step(state.target, symbol, part),
+            None => state.target,
+        };
+        if target == 0 {
+            return None;
+        }
+        let mut before = Vec::with_capacity(state.before.len());
+        for (which, old) in &state.before {
+            let matcher = &self.before[*which as usize];
+            let new = matcher.step(*old, symbol, part);
+            if matcher.takes_all(new) {
+                return None;
+            }
+            if new != 0 {
+                before.push((*which, new));
+            }
+        }
+        Some(State { at, target, before })
+    }
+}
