@@ -131,8 +131,8 @@ impl Accounts {
         let mut no_account = false;
         for client in clients {
             let picked = self.pick(&name.0, client);
-            no_account |= picked.is_empty();
-            rows.extend(picked);
+            no_account |= picked.may_be_no_account();
+            rows.extend_from_slice(picked.rows());
         }
         (rows, no_account)
     }
@@ -141,7 +141,7 @@ impl Accounts {
     fn reached(&self, name: &Name, host: &Name, clients: &[Client]) -> Attribution {
         let (mut rows, mut no_account) = self.picked(name, clients);
         let reach = self.reach(&name.0);
-        let walk: Vec<RowId> = self.walk(&name.0, true).collect();
+        let walk: Vec<RowId> = self.walk(&name.0).collect();
         for family in reach.families() {
             let end = walk
                 .iter()
@@ -166,7 +166,7 @@ impl Accounts {
 
     /// Neither name nor address are known: all rows up to the first that admits everyone.
     fn anyone(&self, name: &Name) -> Attribution {
-        let mut walk = self.walk(&name.0, true).peekable();
+        let mut walk = self.walk(&name.0).peekable();
         let mut rows = Vec::new();
         while let Some(id) = walk.next() {
             if self.row(id).host.elements() == [Element::Many] {
@@ -181,13 +181,14 @@ impl Accounts {
     /// Which rows of the user's walk some address leads to; made once for a user.
     pub(super) fn reach(&self, name: &[u8]) -> &Reach {
         self.user(name).reach.get_or_init(|| {
-            let walk: Vec<_> = self.walk(name, true).collect();
+            let walk: Vec<_> = self.walk(name).collect();
             let hosts = walk.iter().map(|id| (&self.row(*id).host, self.rank(*id)));
             Reach::new(&hosts.collect::<Vec<_>>())
         })
     }
 
-    fn attribution(&self, mut rows: Vec<RowId>, no_account: bool) -> Attribution {
+    /// Any of `rows`, or none of them.
+    pub(super) fn attribution(&self, mut rows: Vec<RowId>, no_account: bool) -> Attribution {
         rows.sort_unstable_by_key(|id| (self.rank(*id), *id));
         rows.dedup();
         Attribution::new(rows, no_account)

@@ -18,7 +18,7 @@ pub struct Explanation {
     /// Who logs in.
     pub evidence: Evidence,
     /// All rows of the user and all anonymous ones: in the order in which they are asked, behind them
-    /// those that take no part.
+    /// roles of that name.
     pub rows: Vec<Considered>,
     /// No row admits the client, or perhaps none: the server refuses the login.
     pub may_be_refused: bool,
@@ -50,6 +50,9 @@ pub enum Why {
     Picked(How),
     /// It and another are the first: nothing tells them apart, and the server's choice is not defined.
     Tied(How),
+    /// It admits the client, and is picked if it was created since the server loaded its accounts: it has
+    /// a host name, which a server that does not resolve names drops then.
+    Perhaps(How),
     /// It is the first that admits the client if the client has an address such as this one (none: an
     /// address was not found in reasonable time).
     Possible(Option<IpAddr>),
@@ -79,7 +82,7 @@ impl Why {
     pub fn is_picked(self) -> bool {
         matches!(
             self,
-            Self::Picked(_) | Self::Tied(_) | Self::Possible(_) | Self::Last(_)
+            Self::Picked(_) | Self::Tied(_) | Self::Perhaps(_) | Self::Possible(_) | Self::Last(_)
         )
     }
 
@@ -98,6 +101,11 @@ impl Why {
             Self::Picked(how) => format!("picked: {}", by(how)),
             Self::Tied(how) => format!(
                 "picked, or another that ties with it in everything: {}",
+                by(how)
+            ),
+            Self::Perhaps(how) => format!(
+                "picked if it was created since the server loaded its accounts: {}, but it has a host \
+                 name, and the server does not resolve names",
                 by(how)
             ),
             Self::Possible(ip) => format!("picked for some addresses{}", such_as(ip)),
@@ -128,27 +136,19 @@ impl Accounts {
     /// [`attribute`](Self::attribute) say.
     pub fn explain(&self, user: &[u8], evidence: &Evidence) -> Explanation {
         let user = self.server().login_name(user);
-        let (reasons, may_be_refused, resolves) = match evidence {
-            Evidence::Client(client) => {
-                let resolves = self.resolves(client);
-                let walk: Vec<_> = self.walk(&user.0, resolves).collect();
-                let (reasons, refused) = self.reasons_for(&walk, client);
-                (reasons, refused, resolves)
-            }
-            Evidence::AnyAddress(name) => {
-                let walk: Vec<_> = self.walk(&user.0, true).collect();
-                let (reasons, refused) = self.reasons_by_name(&walk, &user, name);
-                (reasons, refused, true)
-            }
+        let walk: Vec<_> = self.walk(&user.0).collect();
+        let (reasons, may_be_refused) = match evidence {
+            Evidence::Client(client) => self.reasons_for(&walk, client),
+            Evidence::AnyAddress(name) => self.reasons_by_name(&walk, &user, name),
         };
         let row = |(row, why): (RowId, Why)| Considered {
             row,
             specificity: Specificity::of(&self.row(row).host, self.server()),
             why,
         };
-        let left_out = self.left_out(&user.0, resolves);
+        let roles = self.roles(&user.0).map(|row| (row, Why::Role));
         Explanation {
-            rows: reasons.into_iter().chain(left_out).map(row).collect(),
+            rows: reasons.into_iter().chain(roles).map(row).collect(),
             user,
             evidence: evidence.clone(),
             may_be_refused,
@@ -156,21 +156,31 @@ impl Accounts {
     }
 
     fn reasons_for(&self, walk: &[RowId], client: &Client) -> (Vec<(RowId, Why)>, bool) {
-        let admits = |row: &RowId| {
-            let host = &self.row(*row).host;
+        let resolves = self.resolves(client);
+        let dropped = |row: RowId| !resolves && self.row(row).host.is_name();
+        let admits = |row: RowId| {
+            let host = &self.row(row).host;
             host.admits(client.name(), client.address())
         };
-        let first = walk.iter().find(|row| admits(row).is_some());
-        let ties = |row: &RowId| first.is_some_and(|first| self.rank(*first) == self.rank(*row));
-        let tied = walk.iter().filter(|row| ties(row)).count() > 1;
-        let reason = |row: &RowId| match admits(row) {
+        let first = walk
+            .iter()
+            .position(|row| !dropped(*row) && admits(*row).is_some());
+        let rank = first.map(|first| self.rank(walk[first]));
+        let ties = |row| rank == Some(self.rank(row));
+        let tied = walk.iter().filter(|row| ties(**row)).count() > 1;
+        let reason = |at: usize, row| match admits(row) {
+            Some(how) if dropped(row) && first.is_none_or(|first| at < first) => Why::Perhaps(how),
+            _ if dropped(row) => Why::NameNotResolved,
             Some(how) if ties(row) && tied => Why::Tied(how),
             Some(how) if ties(row) => Why::Picked(how),
             Some(how) => Why::Behind(how),
-            None => self.mismatch(*row, client.address()),
+            None => self.mismatch(row, client.address()),
         };
-        let reasons = walk.iter().map(|row| (*row, reason(row))).collect();
-        (reasons, first.is_none())
+        let reasons = walk
+            .iter()
+            .enumerate()
+            .map(|(at, row)| (*row, reason(at, *row)));
+        (reasons.collect(), first.is_none())
     }
 
     /// Why a row that does not admit a client with this address does not.
@@ -224,21 +234,10 @@ impl Accounts {
         (reasons, refused)
     }
 
-    /// The rows of this user, and the anonymous ones, that take no part.
-    fn left_out(&self, user: &[u8], resolves: bool) -> Vec<(RowId, Why)> {
-        let mut out = Vec::new();
-        for (id, row) in (0..).map(RowId).zip(self.rows()) {
-            let name = row.login_name();
-            if row.is_role && name == user {
-                out.push((id, Why::Role));
-            } else if !row.is_role
-                && (name == user || name.is_empty())
-                && !resolves
-                && row.host.is_name()
-            {
-                out.push((id, Why::NameNotResolved));
-            }
-        }
-        out
+    /// The roles of that name.
+    fn roles(&self, name: &[u8]) -> impl Iterator<Item = RowId> {
+        let rows = (0..).map(RowId).zip(self.rows());
+        rows.filter(move |(_, row)| row.is_role && row.login_name() == name)
+            .map(|(id, _)| id)
     }
 }

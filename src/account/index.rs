@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use hashbrown::HashMap;
 
 use super::Account;
+use super::attribute::Attribution;
 use super::client::Client;
 use super::order::Specificity;
 use super::reach::Reach;
@@ -92,20 +93,30 @@ impl Accounts {
     }
 
     /// The row that the server picks for a login as `name` (as it keeps it, see
-    /// [`Server::login_name`]); more than one where rows tie in everything, which the server itself
-    /// leaves open: a row with an empty host beside one with `%`. Empty: it refuses the login.
+    /// [`Server::login_name`]). Whether the row then lets the client in is another matter: there is no
+    /// second choice.
     ///
-    /// Whether the row then lets the client in is another matter: there is no second choice.
-    pub fn pick(&self, name: &[u8], client: &Client) -> Vec<RowId> {
-        let admits = |id: &RowId| {
-            let host = &self.row(*id).host;
-            host.admits(client.name(), client.address()).is_some()
-        };
-        let mut walk = self.walk(name, self.resolves(client)).peekable();
-        match walk.find(admits) {
-            Some(first) => self.with_ties(first, &mut walk),
-            None => Vec::new(),
+    /// Two oddities that nobody meant leave more than one: a row with an empty host ties with one with
+    /// `%` in everything. And a server that does not resolve names drops rows with host names when it
+    /// loads its accounts, but not those that were created since then: a host such as
+    /// `10.1.2\.100`, a name by its backslash and yet like an address, may be there or not (seen on
+    /// 10.5.29 and 11.8.6).
+    pub fn pick(&self, name: &[u8], client: &Client) -> Attribution {
+        let resolves = self.resolves(client);
+        let mut rows = Vec::new();
+        let mut walk = self.walk(name).peekable();
+        while let Some(id) = walk.next() {
+            let host = &self.row(id).host;
+            if host.admits(client.name(), client.address()).is_none() {
+                continue;
+            }
+            if resolves || !host.is_name() {
+                rows.extend(self.with_ties(id, &mut walk));
+                return self.attribution(rows, false);
+            }
+            rows.push(id);
         }
+        self.attribution(rows, true)
     }
 
     /// Whether the server resolves names, or did when `client` logged in: the name of a TCP client
@@ -127,9 +138,8 @@ impl Accounts {
         all
     }
 
-    /// The rows that are asked for a login as `name`, in order: its own and the anonymous ones. Rows
-    /// with a host name take part only if the server `resolves` names.
-    pub(super) fn walk(&self, name: &[u8], resolves: bool) -> impl Iterator<Item = RowId> {
+    /// The rows that are asked for a login as `name`, in order: its own and the anonymous ones.
+    pub(super) fn walk(&self, name: &[u8]) -> impl Iterator<Item = RowId> {
         let named = self.users.get(name).map_or(&[][..], |user| &user.rows);
         let (mut named, mut anonymous) = (named.iter(), self.anonymous.rows.iter());
         std::iter::from_fn(move || {
@@ -140,7 +150,6 @@ impl Accounts {
                 _ => anonymous.next().copied(),
             }
         })
-        .filter(move |id| resolves || !self.row(*id).host.is_name())
     }
 
     /// The user of that name, or nobody in particular: then only the anonymous rows count.

@@ -105,6 +105,18 @@ impl HostPattern {
                 .all(|byte| *byte == b'.' || byte.is_ascii_digit())
     }
 
+    /// The only text that a pattern without wildcards is like, but for the case of names.
+    pub(super) fn literal(&self) -> Option<Vec<u8>> {
+        let byte = |element: &Element| match element {
+            Element::Literal(byte) => Some(*byte),
+            _ => None,
+        };
+        match self.netmask {
+            Some(_) => None,
+            None => self.elements.iter().map(byte).collect(),
+        }
+    }
+
     pub(super) fn elements(&self) -> &[Element] {
         &self.elements
     }

@@ -4,8 +4,8 @@
 //! first, nothing is left for `10.1.%`. A row is a candidate only if there is an address that it
 //! admits and no row before it does, so that address is looked for: digit by digit through all texts
 //! that an address may have ([`Language`]), all patterns in step. What led to nothing once is not tried
-//! again, which keeps the search small; where it does not, it is given up after [`MAX_STEPS`] and the
-//! row stays a candidate, for lack of proof.
+//! again, which keeps the search small; where it does not, it is given up after [`SEARCH`] steps and
+//! the row stays a candidate, for lack of proof.
 
 mod ipv4;
 mod ipv6;
@@ -19,12 +19,15 @@ use super::address::Address;
 use super::pattern::HostPattern;
 use matcher::Matcher;
 
-/// How many steps one search may take: some 10 ms.
-const MAX_STEPS: usize = 20_000;
+/// How much work (steps of one pattern by one symbol) one search may take, and all for one user: some
+/// tenths of a second. The most that was seen with a hundred wild patterns of one user is a tenth of it.
+const SEARCH: usize = 10_000_000;
+const BUDGET: usize = 100_000_000;
 
 /// All texts that an address of one family may have, one symbol at a time.
 trait Language: Copy + Eq + Hash {
-    /// What the texts consist of, in the order in which to try them.
+    /// What the texts consist of, in the order in which to try them: with 1 before 9 before f, as what
+    /// may follow the greater digit may follow the smaller one, too.
     const SYMBOLS: &'static [u8];
 
     /// Before the first symbol.
@@ -100,7 +103,9 @@ impl Family {
         let mut before: Vec<Matcher> = without.into_iter().collect();
         let mut rows = Vec::with_capacity(walk.len());
         let mut open = Vec::with_capacity(walk.len() + 1);
-        let mut free = search::<L>(None, &before);
+        let mut hosts = Vec::new();
+        let mut budget = BUDGET;
+        let mut free = search::<L>(None, &before, &mut budget);
         let mut rank_before = None;
         for (host, rank) in walk {
             open.push(free);
@@ -117,14 +122,18 @@ impl Family {
                 rows.push(Found::Nothing);
                 continue;
             }
-            rows.push(search::<L>(Some(&matcher), &before));
+            rows.push(match host.literal() {
+                Some(text) => only(&text, v4, &hosts),
+                None => search::<L>(Some(&matcher), &before, &mut budget),
+            });
             before.push(matcher);
+            hosts.push(*host);
             let is_taken = match free {
                 Found::Address(ip) => host.admits(None, Some(&Address::new(ip))).is_some(),
                 _ => true,
             };
             if is_taken {
-                free = search::<L>(None, &before);
+                free = search::<L>(None, &before, &mut budget);
             }
         }
         open.push(free);
@@ -163,21 +172,42 @@ pub(super) fn may_be_like_address(host: &HostPattern) -> bool {
     [true, false].map(|v4| Matcher::new(host, v4).is_some()) != [false; 2]
 }
 
+/// The one address that a pattern without wildcards admits, if none of `before` does.
+fn only(text: &[u8], v4: bool, before: &[&HostPattern]) -> Found {
+    let address = Address::parse(text)
+        .filter(|address| address.text() == text)
+        .filter(|address| address.ip().is_ipv4() == v4 && !address.is_localhost());
+    match address {
+        Some(address)
+            if !before
+                .iter()
+                .any(|host| host.admits(None, Some(&address)).is_some()) =>
+        {
+            Found::Address(address.ip())
+        }
+        _ => Found::Nothing,
+    }
+}
+
 /// An address that `target` admits (none: any address) and none of `before` does.
-fn search<L: Language>(target: Option<&Matcher>, before: &[Matcher]) -> Found {
+fn search<L: Language>(target: Option<&Matcher>, before: &[Matcher], budget: &mut usize) -> Found {
     let mut search = Search {
         target,
         before,
+        symbols: symbols::<L>(target, before),
         seen: HashSet::new(),
         text: Vec::new(),
-        steps: 0,
+        work: 0,
+        most: SEARCH.min(*budget),
     };
     let state = State {
         at: L::start(),
         target: target.map_or(1, Matcher::start),
         before: (0..).zip(before.iter().map(Matcher::start)).collect(),
     };
-    match search.go(state) {
+    let found = search.go(state);
+    *budget -= search.work;
+    match found {
         Some(true) => {
             let ip = std::str::from_utf8(&search.text)
                 .ok()
@@ -187,6 +217,20 @@ fn search<L: Language>(target: Option<&Matcher>, before: &[Matcher]) -> Found {
         Some(false) => Found::Nothing,
         None => Found::Unknown,
     }
+}
+
+/// The symbols to try: of digits that no pattern tells apart the first will do.
+fn symbols<L: Language>(target: Option<&Matcher>, before: &[Matcher]) -> Vec<u8> {
+    let matchers = || target.into_iter().chain(before);
+    let mut symbols: Vec<u8> = Vec::new();
+    for new in L::SYMBOLS {
+        let alike = |old: &u8| matchers().all(|matcher| matcher.is_same(*old, *new));
+        let is_digit = |symbol: u8| symbol.is_ascii_hexdigit() && symbol != b'0';
+        if !is_digit(*new) || !symbols.iter().any(|old| is_digit(*old) && alike(old)) {
+            symbols.push(*new);
+        }
+    }
+    symbols
 }
 
 /// How far a text got.
@@ -201,10 +245,12 @@ struct State<L> {
 struct Search<'a, L> {
     target: Option<&'a Matcher>,
     before: &'a [Matcher],
+    symbols: Vec<u8>,
     /// What led to nothing.
     seen: HashSet<State<L>>,
     text: Vec<u8>,
-    steps: usize,
+    work: usize,
+    most: usize,
 }
 
 impl<L: Language> Search<'_, L> {
@@ -213,18 +259,20 @@ impl<L: Language> Search<'_, L> {
         if state.at.is_whole() && self.is_found(&state) {
             return Some(true);
         }
-        for symbol in L::SYMBOLS {
-            let Some(next) = self.step(&state, *symbol) else {
-                continue;
-            };
-            self.steps += 1;
-            if self.steps > MAX_STEPS {
+        for at in 0..self.symbols.len() {
+            let symbol = self.symbols[at];
+            let work = self.work + 1 + state.before.len();
+            if work > self.most {
                 return None;
             }
+            self.work = work;
+            let Some(next) = self.step(&state, symbol) else {
+                continue;
+            };
             if self.seen.contains(&next) {
                 continue;
             }
-            self.text.push(*symbol);
+            self.text.push(symbol);
             if self.go(next)? {
                 return Some(true);
             }

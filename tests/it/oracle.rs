@@ -136,7 +136,14 @@ fn check(file: &str) -> Count {
                 let row = accounts.row(*id);
                 row.user.0 == key.user.as_bytes() && row.host.effective() == key.host.as_bytes()
             };
-            assert!(picked.len() == 1 && truth(&picked[0]), "{what}: {picked:?}");
+            assert!(picked.rows().iter().any(truth), "{what}: {picked:?}");
+            // A host such as `10.1.2\.100`, which may have been dropped at the server's last start.
+            let odd = |id: &RowId| {
+                let host = &accounts.row(*id).host;
+                server.skip_name_resolve && host.is_name() && host.effective().contains(&b'\\')
+            };
+            let odd = picked.rows().iter().any(odd);
+            assert!(odd || picked.exact().is_some(), "{what}: {picked:?}");
             let now = match &client {
                 Client::Socket => Client::Socket,
                 Client::Tcp { address, .. } => {
@@ -151,11 +158,7 @@ fn check(file: &str) -> Count {
             assert_eq!(now, client, "{what}");
 
             let line = login.audit.as_ref().unwrap();
-            // The log was cut into lines for this file: a line break in a name cuts it, too.
-            assert!(
-                login.user.contains('\n') || line.user.as_bytes() == name.0,
-                "{what}"
-            );
+            assert!(is_logged_as(&name, line), "{what}");
             let host = Name::from(&*line.host);
             let found = accounts.attribute(&name, &host, &mut resolver);
             assert!(found.rows().iter().any(truth), "{what}: {found:?}");
@@ -170,7 +173,7 @@ fn check(file: &str) -> Count {
                 _ => count.open += 1,
             }
             if server.skip_name_resolve || Address::parse(&host.0).is_some() {
-                assert!(any.exact().is_some(), "{what}: {any:?}");
+                assert_eq!(any, picked, "{what}");
             } else {
                 reached.entry((name, host)).or_insert(any);
             }
@@ -180,6 +183,16 @@ fn check(file: &str) -> Count {
         }
     }
     count
+}
+
+/// The log was cut into lines for this file, so a line break in a name cut it, too; and 10.5 damages
+/// names of more than 64 bytes in this record, which the reader of the log repairs.
+fn is_logged_as(name: &Name, line: &Line) -> bool {
+    let logged = line.user.as_bytes();
+    let length = u8::try_from(name.0.len()).unwrap();
+    logged == name.0
+        || name.0.contains(&b'\n') && name.0.ends_with(logged)
+        || logged.len() == 65 && logged[..64] == name.0[..64] && logged[64] == length
 }
 
 fn show(login: &Login) -> String {
@@ -203,28 +216,36 @@ fn client(login: &Login) -> Client {
 }
 
 /// What a refusal says about the row, however little.
-fn check_refusal(accounts: &Accounts, error: Option<u16>, picked: &[RowId], what: &str) {
-    let all = |holds: fn(&Account) -> Option<bool>| {
-        !picked.is_empty()
-            && picked
-                .iter()
-                .all(|id| holds(accounts.row(*id)) == Some(true))
+fn check_refusal(accounts: &Accounts, error: Option<u16>, picked: &Attribution, what: &str) {
+    let any = |holds: fn(&Account) -> Option<bool>| {
+        let rows = picked.rows().iter();
+        rows.map(|id| accounts.row(*id))
+            .any(|row| holds(row) == Some(true))
     };
     match error {
-        Some(4151) => assert!(all(|row| row.locked), "{what}: {picked:?}"),
-        Some(1820) => assert!(all(|row| row.password_expired), "{what}: {picked:?}"),
-        // Nobody at all may come from there.
-        Some(1130) => assert_eq!(picked, [], "{what}"),
+        Some(4151) => assert!(any(|row| row.locked), "{what}: {picked:?}"),
+        Some(1820) => assert!(any(|row| row.password_expired), "{what}: {picked:?}"),
+        // Nobody at all may come from there. That check is another one, which does not understand
+        // escapes in hosts without wildcards.
+        Some(1130) => {
+            let escaped = |id: &RowId| accounts.row(*id).host.effective().contains(&b'\\');
+            assert!(picked.rows().iter().all(escaped), "{what}: {picked:?}");
+        }
         _ => {}
     }
 }
 
 /// The explanation picks the same rows.
-fn check_explanation(accounts: &Accounts, login: &Login, evidence: &Evidence, picked: &[RowId]) {
+fn check_explanation(
+    accounts: &Accounts,
+    login: &Login,
+    evidence: &Evidence,
+    picked: &Attribution,
+) {
     let explanation = accounts.explain(login.user.as_bytes(), evidence);
     let explained: Vec<RowId> = explanation.picked().collect();
-    assert_eq!(explained, picked, "{}", show(login));
-    assert_eq!(explanation.may_be_refused, picked.is_empty());
+    assert_eq!(explained, picked.rows(), "{}", show(login));
+    assert_eq!(explanation.may_be_refused, picked.may_be_no_account());
 }
 
 /// Each candidate is what some client of that name is given: the explanation names its address.
@@ -241,7 +262,7 @@ fn check_candidates(accounts: &Accounts, name: &Name, host: &Name, any: &Attribu
             };
             let picked = accounts.pick(&name.0, &client);
             assert!(
-                picked.contains(&considered.row),
+                picked.rows().contains(&considered.row),
                 "{name} from {host}: {considered:?}"
             );
             explained.push(considered.row);
@@ -256,7 +277,7 @@ fn check_candidates(accounts: &Accounts, name: &Name, host: &Name, any: &Attribu
                     name: Some(host.clone()),
                 },
             };
-            explained.extend(accounts.pick(&name.0, &client));
+            explained.extend_from_slice(accounts.pick(&name.0, &client).rows());
         }
         explained.sort_by_key(|row| any.rows().iter().position(|any| any == row));
         explained.dedup();
@@ -269,13 +290,15 @@ fn check_candidates(accounts: &Accounts, name: &Name, host: &Name, any: &Attribu
 #[test]
 fn the_row_is_the_one_that_10_5_picked() {
     let count = check("oracle-m105.json.gz");
-    assert_eq!((count.logins, count.exact), (2621, 2621), "{count:?}");
+    let (logins, exact, odd) = (count.logins, count.exact, count.open);
+    assert_eq!((logins, exact, odd), (2621, 2581, 40), "{count:?}");
 }
 
 #[test]
 fn the_row_is_the_one_that_11_8_picked() {
     let count = check("oracle-m118.json.gz");
-    assert_eq!((count.logins, count.exact), (2621, 2621), "{count:?}");
+    let (logins, exact, odd) = (count.logins, count.exact, count.open);
+    assert_eq!((logins, exact, odd), (2621, 2558, 63), "{count:?}");
 }
 
 #[test]
@@ -287,6 +310,13 @@ fn the_row_is_the_one_that_10_11_picked_in_chosen_cases() {
 #[test]
 fn the_row_is_the_one_that_10_11_picked_while_it_resolved_names() {
     let count = check("oracle-resolve.json.gz");
-    assert_eq!(count.logins, 3919, "{count:?}");
-    assert_eq!(count, Count::default(), "{count:?}");
+    let expected = Count {
+        logins: 3919,
+        exact: 1913,
+        narrowed: 1666,
+        // `localhost`, which is the socket, 127.0.0.1, ::1 and 127.0.0.7 there.
+        open: 340,
+        refused: 2250,
+    };
+    assert_eq!(count, expected);
 }

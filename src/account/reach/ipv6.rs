@@ -123,7 +123,11 @@ impl Groups {
             colons: 0,
             digits: self.digits + 1,
             zero: symbol == b'0' && self.digits == 0,
-            all_f: symbol == b'f' && (self.digits == 0 || self.all_f),
+            // Of interest in the first group behind a `::` at the beginning only.
+            all_f: symbol == b'f'
+                && (self.digits == 0 || self.all_f)
+                && self.left == Some((0, 0))
+                && self.count == 0,
             ..self
         })
     }
@@ -142,7 +146,6 @@ impl Groups {
             return None;
         }
         let run = if self.zero { self.run + 1 } else { 0 };
-        let begins = first_behind && self.left == Some((0, 0));
         Some(Self {
             count: self.count + 1,
             run,
@@ -150,7 +153,7 @@ impl Groups {
             digits: 0,
             zero: false,
             all_f: false,
-            ffff: self.ffff || begins && self.all_f && self.digits == 4,
+            ffff: self.ffff || self.all_f && self.digits == 4,
             ..self
         })
     }

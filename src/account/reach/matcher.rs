@@ -2,8 +2,16 @@
 
 use super::super::pattern::{Element, HostPattern};
 
-/// What the text of an address consists of.
-const ALPHABET: &[u8; 18] = b"0123456789abcdef.:";
+/// The number of a symbol that the text of an address may have in it: digits, `.` and `:`.
+fn number(symbol: u8) -> Option<usize> {
+    Some(match symbol {
+        b'0'..=b'9' => usize::from(symbol - b'0'),
+        b'a'..=b'f' => usize::from(symbol - b'a') + 10,
+        b'.' => 16,
+        b':' => 17,
+        _ => return None,
+    })
+}
 
 /// The longest text of an address: eight groups of four digits, seven colons. (`::255.255.255.255` is
 /// shorter.)
@@ -14,7 +22,7 @@ const LONGEST: usize = 39;
 pub(super) enum Matcher {
     /// Bit n is set if what follows may match from element n on.
     Glob {
-        /// For each symbol of the alphabet, the elements that take it as their one byte.
+        /// By number of the symbol: the elements that take it as their one byte.
         takes: Box<[u128; 18]>,
         /// The elements that are a run of `%`.
         many: u128,
@@ -52,8 +60,7 @@ impl Matcher {
         for (at, element) in elements.iter().enumerate() {
             match element {
                 Element::Literal(byte) => {
-                    let symbol = ALPHABET.iter().position(|symbol| symbol == byte)?;
-                    takes[symbol] |= 1 << at;
+                    takes[number(*byte)?] |= 1 << at;
                 }
                 Element::One => takes.iter_mut().for_each(|takes| *takes |= 1 << at),
                 Element::Many => many |= 1 << at,
@@ -75,13 +82,20 @@ impl Matcher {
     pub(super) fn step(&self, at: u128, symbol: u8, part: Option<(u8, u8)>) -> u128 {
         match self {
             Self::Glob { takes, many, .. } => {
-                let takes = ALPHABET
-                    .iter()
-                    .position(|known| *known == symbol)
-                    .map_or(0, |symbol| takes[symbol]);
+                let takes = number(symbol).map_or(0, |symbol| takes[symbol]);
                 skip((at & takes) << 1 | at & many, *many)
             }
             Self::Netmask { .. } => self.at_end(at, part),
+        }
+    }
+
+    /// It makes no difference which of the two symbols comes.
+    pub(super) fn is_same(&self, one: u8, other: u8) -> bool {
+        match self {
+            Self::Glob { takes, .. } => {
+                number(one).map(|symbol| takes[symbol]) == number(other).map(|symbol| takes[symbol])
+            }
+            Self::Netmask { .. } => false,
         }
     }
 
