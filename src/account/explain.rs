@@ -205,23 +205,29 @@ impl Accounts {
             let end = (0..walk.len()).find(|at| family.ends(host(*at), &name.0));
             (family, end.unwrap_or(walk.len()))
         });
+        let ties = |at: usize, end: usize| {
+            walk.get(end)
+                .is_some_and(|end| self.rank(*end) == self.rank(walk[at]))
+        };
         let reason = |at: usize| {
-            for (family, end) in &ends {
-                let ties = walk.get(*end).map(|end| self.rank(*end)) == Some(self.rank(walk[at]));
-                if at < *end && family.reaches(at) {
+            for (family, end) in ends {
+                if at < end && family.reaches(at) {
                     return Why::Possible(family.example(at));
                 }
-                if ties && family.is_open(*end) {
-                    return Why::Last(family.example_past(*end));
+                if ties(at, end) && family.is_open(end) {
+                    return Why::Last(family.example_past(end));
                 }
             }
-            if ends.iter().any(|(_, end)| at <= *end) {
-                match host(at) {
-                    host if host.is_dead_netmask() => Why::DeadNetmask,
-                    host if may_be_like_address(host) => Why::NothingLeft,
-                    _ => Why::NotLike,
+            let host = host(at);
+            if ends.iter().any(|(_, end)| at < *end || ties(at, *end)) {
+                if host.is_dead_netmask() {
+                    Why::DeadNetmask
+                } else if may_be_like_address(host) {
+                    Why::NothingLeft
+                } else {
+                    Why::NotLike
                 }
-            } else if host(at).is_like_name(&name.0) {
+            } else if host.is_like_name(&name.0) {
                 Why::Behind(How::Name)
             } else {
                 Why::NotAsked

@@ -27,6 +27,8 @@ mod pattern;
 mod reach;
 mod server;
 mod sql;
+#[cfg(test)]
+mod tests;
 
 pub use address::Address;
 pub use attribute::Attribution;

@@ -11,9 +11,10 @@ mod ipv4;
 mod ipv6;
 mod matcher;
 
-use std::collections::HashSet;
 use std::hash::Hash;
 use std::net::IpAddr;
+
+use hashbrown::HashSet;
 
 use super::address::Address;
 use super::pattern::HostPattern;
