@@ -1,6 +1,7 @@
-//! Properties of all that takes bytes from the log apart. The same ones are fuzzed (fuzz/); what the
+//! Properties of all that takes bytes from the log apart, and of account rows. The same ones are fuzzed (fuzz/); what the
 //! fuzzer found is replayed here, and each is tried for a few seconds on random input.
 
+mod account;
 mod reader;
 mod record;
 mod timestamp;
@@ -132,6 +133,30 @@ fn lines_are_split() {
 #[test]
 fn frames_are_taken_off() {
     holds("unframe", 1_000, bytes(0..=255, 80), unframe::check);
+}
+
+/// Patterns, and rows with a login, out of the parts that account rows are made of.
+#[test]
+fn accounts_are_the_servers_choice() {
+    let part = prop_oneof![4 => 0..24_u8, 3 => 24..40_u8, 1 => any::<u8>()];
+    let text = proptest::collection::vec(part, 0..7);
+    let user = prop_oneof![
+        3 => Just(vec![17]),
+        1 => Just(vec![]),
+        1 => text.clone(),
+    ];
+    let row = (user.clone(), text.clone()).prop_map(|(user, host)| [user, host].join(&0xfe));
+    let rows = proptest::collection::vec(row, 0..9).prop_map(|rows| rows.join(&0xfe));
+    let host = prop_oneof![2 => Just(vec![18]), 1 => Just(vec![19]), 2 => text.clone()];
+    let login = (0..8_u8, user, host, text.clone(), text, rows);
+    let input = login.prop_map(|(kind, user, host, one, other, rows)| {
+        let texts = match kind & 1 {
+            0 => [one, other].join(&0xfe),
+            _ => [user, host, one, other, rows].join(&0xfe),
+        };
+        [&[kind][..], &texts].concat()
+    });
+    holds("account", 400, input, account::check);
 }
 
 /// Lines in any order; what a server could have written is for the fuzzer (fuzz/, target trust), which
