@@ -191,10 +191,10 @@ pub struct Settings {
     /// SQLite file
     #[arg(long, value_name = "PATH")]
     pub sqlite: Option<PathBuf>,
-    /// MariaDB's unix socket
+    /// Unix socket of the audited server, and of the store unless that is reached over TCP
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
-    /// User name for MariaDB [default: the operating system's user]
+    /// User name there [default: the operating system's user]
     #[arg(long, value_name = "NAME")]
     pub user: Option<String>,
     /// Say more; -vv says still more

@@ -24,6 +24,7 @@ pub mod ingest;
 pub mod mariadb;
 pub mod name;
 pub mod report;
+pub mod server;
 pub mod store;
 pub mod tally;
 pub mod time;

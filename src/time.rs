@@ -204,6 +204,16 @@ impl Span {
     }
 }
 
+/// As [`Span::parse`] reads it, in the greatest unit that fits.
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [(86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")];
+        let fits = |(unit, _): &(i64, _)| self.0 % unit == 0;
+        let (unit, letter) = units.into_iter().find(fits).unwrap_or((1, "s"));
+        write!(f, "{}{letter}", self.0 / unit)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -249,6 +259,9 @@ mod tests {
         assert_eq!(Span::parse("90d"), Ok(Span(90 * 86_400)));
         assert_eq!(Span::parse("36h"), Ok(Span(36 * 3_600)));
         assert_eq!(Span::parse("2w"), Ok(Span(14 * 86_400)));
+        for text in ["90d", "36h", "90m", "61s"] {
+            assert_eq!(Span::parse(text).unwrap().to_string(), text);
+        }
         for bad in [
             "",
             "d",

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{Loaded, MariaDbConfig};
 use crate::error::{ExitStatus, Result};
+use crate::mariadb::Access;
 use crate::name::{escape, is_unsafe_to_show};
 
 /// Prints the effective configuration as TOML with comments.
@@ -23,7 +24,7 @@ fn toml(loaded: &Loaded) -> String {
     };
     let logs = config.audit_log.iter().map(|path| path_string(path));
     let stores = config.stores.iter().map(|store| string(store.name()));
-    let server = match &config.server_name {
+    let server_name = match &config.server_name {
         Some(name) => format!("server_name = {}", string(name)),
         None => "# server_name = \"db1\"".into(),
     };
@@ -33,50 +34,76 @@ fn toml(loaded: &Loaded) -> String {
             format!("time_zone = {}", string(&config.time_zone.to_string())),
             "time_zone",
         ),
-        line(server, "server_name"),
+        line(server_name, "server_name"),
         line(format!("stores = {}", list(stores)), "stores"),
-        "\n[sqlite]\n".into(),
-        line(
-            format!("path = {}", path_string(&config.sqlite.path)),
-            "sqlite.path",
+        table(
+            "sqlite",
+            &[("path", Some(path_string(&config.sqlite.path)))],
+            loaded,
         ),
-        "\n[mariadb]\n".into(),
-        mariadb(&config.mariadb)
-            .into_iter()
-            .map(|(key, setting)| line(setting, key))
-            .collect(),
+        table("mariadb", &mariadb(&config.mariadb), loaded),
         match config.mariadb.access.password {
             Some(_) => "# the password is in the environment\n".into(),
             None => String::new(),
         },
+        table("server", &server(&config.server), loaded),
+        table(
+            "check",
+            &[(
+                "unused_after",
+                Some(string(&config.check.unused_after.to_string())),
+            )],
+            loaded,
+        ),
     ]
     .concat()
 }
 
-/// The keys of the MariaDB store with their settings; those that are not set as a comment.
-fn mariadb(config: &MariaDbConfig) -> [(&'static str, String); 9] {
-    let access = &config.access;
-    let text = |value: &Option<String>| value.as_deref().map(string);
-    let path = |value: &Option<PathBuf>| value.as_deref().map(path_string);
-    [
-        ("mariadb.socket", path(&access.socket)),
-        ("mariadb.host", text(&access.host)),
-        ("mariadb.port", access.port.map(|port| port.to_string())),
-        ("mariadb.tls", access.tls.map(|tls| tls.to_string())),
-        ("mariadb.tls_ca", path(&access.tls_ca)),
-        ("mariadb.user", text(&access.user)),
-        ("mariadb.database", Some(string(&config.database))),
-        ("mariadb.password_file", path(&access.password_file)),
-        ("mariadb.defaults_file", path(&access.defaults_file)),
-    ]
-    .map(|(key, value)| {
-        let name = key.strip_prefix("mariadb.").unwrap_or(key);
+/// A table of keys with their settings, and where each comes from; what is not set is a comment.
+fn table(name: &str, settings: &[(&str, Option<String>)], loaded: &Loaded) -> String {
+    let line = |(key, value): &(&str, Option<String>)| {
         let setting = match value {
-            Some(value) => format!("{name} = {value}"),
-            None => format!("# {name}"),
+            Some(value) => format!("{key} = {value}"),
+            None => format!("# {key}"),
         };
-        (key, setting)
-    })
+        let origin = loaded.origins.get(&*format!("{name}.{key}"));
+        let origin = origin.map_or("", |origin| origin);
+        format!("{setting}  # {}\n", escape(origin.as_bytes()))
+    };
+    let lines: String = settings.iter().map(line).collect();
+    format!("\n[{name}]\n{lines}")
+}
+
+fn mariadb(config: &MariaDbConfig) -> [(&'static str, Option<String>); 9] {
+    let access = &config.access;
+    [
+        ("socket", path(&access.socket)),
+        ("host", text(&access.host)),
+        ("port", access.port.map(|port| port.to_string())),
+        ("tls", access.tls.map(|tls| tls.to_string())),
+        ("tls_ca", path(&access.tls_ca)),
+        ("user", text(&access.user)),
+        ("database", Some(string(&config.database))),
+        ("password_file", path(&access.password_file)),
+        ("defaults_file", path(&access.defaults_file)),
+    ]
+}
+
+fn server(access: &Access) -> [(&'static str, Option<String>); 4] {
+    [
+        ("socket", path(&access.socket)),
+        ("user", text(&access.user)),
+        ("password_file", path(&access.password_file)),
+        ("defaults_file", path(&access.defaults_file)),
+    ]
+}
+
+fn text(value: &Option<String>) -> Option<String> {
+    value.as_deref().map(string)
+}
+
+fn path(value: &Option<PathBuf>) -> Option<String> {
+    value.as_deref().map(path_string)
 }
 
 fn list(strings: impl Iterator<Item = String>) -> String {
@@ -120,6 +147,7 @@ mod tests {
             Layer::flag("--time-zone", "time_zone", OsStr::new("+01:00")).unwrap(),
             Layer::flags("--audit-log", "audit_log", ["/a".as_ref(), "-".as_ref()]).unwrap(),
             Layer::flag("--user", "mariadb.user", OsStr::new("conntrack")).unwrap(),
+            Layer::flag("--user", "server.user", OsStr::new("conntrack")).unwrap(),
         ];
         assert_eq!(
             toml(&loaded(folder.path(), flags)),
@@ -142,6 +170,15 @@ user = \"conntrack\"  # from --user
 database = \"conntrack\"  # default
 # password_file  # default: none
 # defaults_file  # default: none
+
+[server]
+# socket  # default: as for a store over the socket
+user = \"conntrack\"  # from --user
+# password_file  # default: none
+# defaults_file  # default: none
+
+[check]
+unused_after = \"90d\"  # default
 "
         );
     }

@@ -62,6 +62,8 @@ fn load(settings: &Settings) -> Result<Loaded> {
         let names = settings.store.iter().map(|store| store.name().as_ref());
         flags.push(Layer::flags("--store", "stores", names)?);
     }
+    let socket = settings.socket.as_ref().map(|path| path.as_os_str());
+    let user = settings.user.as_ref().map(|name| name.as_ref());
     for (flag, key, value) in [
         (
             "--time-zone",
@@ -78,16 +80,10 @@ fn load(settings: &Settings) -> Result<Loaded> {
             "sqlite.path",
             settings.sqlite.as_ref().map(|path| path.as_os_str()),
         ),
-        (
-            "--socket",
-            "mariadb.socket",
-            settings.socket.as_ref().map(|path| path.as_os_str()),
-        ),
-        (
-            "--user",
-            "mariadb.user",
-            settings.user.as_ref().map(|name| name.as_ref()),
-        ),
+        ("--socket", "mariadb.socket", socket),
+        ("--socket", "server.socket", socket),
+        ("--user", "mariadb.user", user),
+        ("--user", "server.user", user),
     ] {
         if let Some(value) = value {
             flags.push(Layer::flag(flag, key, value)?);

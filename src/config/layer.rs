@@ -27,7 +27,7 @@ enum Kind {
 }
 
 /// Every key, the kind of its value, and what would be right.
-const KEYS: [(&str, Kind, &str); 14] = [
+const KEYS: [(&str, Kind, &str); 19] = [
     (
         "audit_log",
         Kind::List,
@@ -86,6 +86,31 @@ const KEYS: [(&str, Kind, &str); 14] = [
         Kind::Text,
         r#"write a path, such as "/etc/conntracker/my.cnf""#,
     ),
+    (
+        "server.socket",
+        Kind::Text,
+        r#"write a path, such as "/run/mysqld/mysqld.sock""#,
+    ),
+    (
+        "server.user",
+        Kind::Text,
+        r#"write a name, such as "conntrack""#,
+    ),
+    (
+        "server.password_file",
+        Kind::Text,
+        r#"write a path, such as "/etc/conntracker/password""#,
+    ),
+    (
+        "server.defaults_file",
+        Kind::Text,
+        r#"write a path, such as "/etc/conntracker/my.cnf""#,
+    ),
+    (
+        "check.unused_after",
+        Kind::Text,
+        r#"write a time span, such as "90d""#,
+    ),
 ];
 
 /// What would be right for `key`.
@@ -121,6 +146,10 @@ impl Layer {
         settings.insert("stores".into(), vec!["sqlite"].into());
         settings.extend(nested("sqlite.path", super::DEFAULT_SQLITE.into()));
         settings.extend(nested("mariadb.database", super::DEFAULT_DATABASE.into()));
+        settings.extend(nested(
+            "check.unused_after",
+            super::DEFAULT_UNUSED_AFTER.into(),
+        ));
         Self {
             place: Metadata::named("default"),
             settings,
@@ -193,6 +222,10 @@ impl Layer {
             _sqlite: Option<Sqlite>,
             #[serde(rename = "mariadb")]
             _mariadb: Option<MariaDb>,
+            #[serde(rename = "server")]
+            _server: Option<Server>,
+            #[serde(rename = "check")]
+            _check: Option<Check>,
         }
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
@@ -222,6 +255,24 @@ impl Layer {
             #[serde(rename = "defaults_file")]
             _defaults_file: Option<String>,
         }
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Server {
+            #[serde(rename = "socket")]
+            _socket: Option<String>,
+            #[serde(rename = "user")]
+            _user: Option<String>,
+            #[serde(rename = "password_file")]
+            _password_file: Option<String>,
+            #[serde(rename = "defaults_file")]
+            _defaults_file: Option<String>,
+        }
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Check {
+            #[serde(rename = "unused_after")]
+            _unused_after: Option<String>,
+        }
         let Err(error) = Figment::from(&self).extract::<Shape>() else {
             return Ok(self);
         };
@@ -234,7 +285,7 @@ impl Layer {
                     path.push(field);
                 }
                 let key = path.join(".");
-                if key == "mariadb.password" {
+                if matches!(&*key, "mariadb.password" | "server.password") {
                     return Err(wrong(&self.place, &key, &no_password()));
                 }
                 let known: Vec<_> = KEYS.iter().map(|(key, ..)| *key).collect();
@@ -324,8 +375,8 @@ pub(super) fn password(variables: &[(OsString, OsString)]) -> Result<Option<Pass
 
 fn no_password() -> String {
     format!(
-        "a password does not stand in the configuration; set mariadb.password_file, \
-         mariadb.defaults_file or the environment variable CONNTRACKER_{PASSWORD}"
+        "a password does not stand in the configuration; set password_file or defaults_file there, \
+         or the environment variable CONNTRACKER_{PASSWORD}"
     )
 }
 

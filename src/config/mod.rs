@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 use crate::error::{Error, Result};
 use crate::mariadb::Access;
 use crate::name::escape;
-use crate::time::Zone;
+use crate::time::{Span, Zone};
 
 pub use layer::Layer;
 
@@ -29,6 +29,7 @@ const DEFAULT_AUDIT_LOG: &str = "/var/lib/mysql/server_audit.log";
 const DEFAULT_SQLITE: &str = "/var/lib/conntracker/conntracker.sqlite";
 /// The database that holds the tables in MariaDB, unless told otherwise.
 pub const DEFAULT_DATABASE: &str = "conntrack";
+const DEFAULT_UNUSED_AFTER: &str = "90d";
 /// The folder of the configuration files that are read unless another one is named.
 pub const DEFAULT_FOLDER: &str = "/etc/conntracker";
 
@@ -47,6 +48,10 @@ pub struct Config {
     pub sqlite: SqliteConfig,
     /// The MariaDB store.
     pub mariadb: MariaDbConfig,
+    /// The audited server, read over its unix socket.
+    pub server: Access,
+    /// What `check` goes by.
+    pub check: CheckConfig,
 }
 
 /// Settings of the SQLite store.
@@ -63,6 +68,13 @@ pub struct MariaDbConfig {
     pub access: Access,
     /// The database that holds the tables.
     pub database: String,
+}
+
+/// What `check` goes by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckConfig {
+    /// An account that was not used for so long counts as unused.
+    pub unused_after: Span,
 }
 
 /// The kinds of stores.
@@ -140,11 +152,20 @@ pub fn load(
         "mariadb.database",
         "mariadb.password_file",
         "mariadb.defaults_file",
+        "server.socket",
+        "server.user",
+        "server.password_file",
+        "server.defaults_file",
+        "check.unused_after",
     ] {
         origins.insert(key, settings.origin(key));
     }
     let mut config = settings.config()?;
-    config.mariadb.access.password = layer::password(&variables)?;
+    let password = layer::password(&variables)?;
+    if config.mariadb.access.host.is_none() {
+        config.server.password.clone_from(&password);
+    }
+    config.mariadb.access.password = password;
     Ok(Loaded {
         config,
         origins,
@@ -208,7 +229,10 @@ struct Settings(Figment);
 
 impl Settings {
     fn config(&self) -> Result<Config> {
+        let mariadb = self.mariadb()?;
         Ok(Config {
+            server: self.server(&mariadb.access)?,
+            check: self.check()?,
             audit_log: self.list("audit_log", |path| match path {
                 "" => Err("a path is empty".into()),
                 path => Ok(PathBuf::from(path)),
@@ -229,20 +253,23 @@ impl Settings {
                     .text("sqlite.path")?
                     .map_or_else(|| DEFAULT_SQLITE.into(), PathBuf::from),
             },
-            mariadb: self.mariadb()?,
+            mariadb,
         })
     }
 
     fn mariadb(&self) -> Result<MariaDbConfig> {
         let path = |key| Ok::<_, Error>(self.text(key)?.map(PathBuf::from));
-        let (socket, mut host) = (path("mariadb.socket")?, self.text("mariadb.host")?);
+        let host = self.text("mariadb.host")?;
+        // A store that is reached over TCP is not what --socket and --user are about: the audited
+        // server is.
+        let typed = |key| host.is_some() && self.origin(key).starts_with("from --");
+        let socket = path("mariadb.socket")?.filter(|_| !typed("mariadb.socket"));
+        let user = self
+            .text("mariadb.user")?
+            .filter(|_| !typed("mariadb.user"));
         if socket.is_some() && host.is_some() {
-            // What is typed wins over what is configured.
-            if self.origin("mariadb.socket") != "from --socket" {
-                let message = "mariadb.host is set too; set one of them";
-                return Err(self.wrong("mariadb.socket", message));
-            }
-            host = None;
+            let message = "mariadb.host is set too; set one of them";
+            return Err(self.wrong("mariadb.socket", message));
         }
         Ok(MariaDbConfig {
             access: Access {
@@ -251,7 +278,7 @@ impl Settings {
                 port: self.value("mariadb.port")?,
                 tls: self.value("mariadb.tls")?,
                 tls_ca: path("mariadb.tls_ca")?,
-                user: self.text("mariadb.user")?,
+                user,
                 password: None,
                 password_file: path("mariadb.password_file")?,
                 defaults_file: path("mariadb.defaults_file")?,
@@ -260,6 +287,32 @@ impl Settings {
                 .text("mariadb.database")?
                 .unwrap_or_else(|| DEFAULT_DATABASE.into()),
         })
+    }
+
+    /// The audited server is this machine's: what is not said about it is as for a store that is
+    /// reached over the socket.
+    fn server(&self, store: &Access) -> Result<Access> {
+        let local = Some(store).filter(|store| store.host.is_none());
+        let text = |key| self.text(key);
+        let socket = text("server.socket")?.map(PathBuf::from);
+        let password_file = text("server.password_file")?.map(PathBuf::from);
+        let defaults_file = text("server.defaults_file")?.map(PathBuf::from);
+        Ok(Access {
+            socket: socket.or_else(|| local?.socket.clone()),
+            user: text("server.user")?.or_else(|| local?.user.clone()),
+            password_file: password_file.or_else(|| local?.password_file.clone()),
+            defaults_file: defaults_file.or_else(|| local?.defaults_file.clone()),
+            ..Access::default()
+        })
+    }
+
+    fn check(&self) -> Result<CheckConfig> {
+        const KEY: &str = "check.unused_after";
+        let text = self.text(KEY)?;
+        let text = text.as_deref().unwrap_or(DEFAULT_UNUSED_AFTER);
+        let unused_after =
+            Span::parse(text).map_err(|message| self.wrong(KEY, &escape(message.as_bytes())))?;
+        Ok(CheckConfig { unused_after })
     }
 
     fn time_zone(&self) -> Result<Zone> {
@@ -320,6 +373,9 @@ impl Settings {
             (Some(place), _) => format!("from {}", place.name),
             (None, "time_zone") => "default: this machine's".into(),
             (None, "server_name") => "default: the serverhost that the log names".into(),
+            (None, "server.socket" | "server.user") => {
+                "default: as for a store over the socket".into()
+            }
             (None, "mariadb.socket") => "default: where this system's server listens".into(),
             (None, "mariadb.user") => "default: the operating system's user".into(),
             (None, _) => "default: none".into(),

@@ -297,6 +297,16 @@ pub fn code(error: &Refusal) -> Option<u16> {
     }
 }
 
+/// An identifier in SQL, in backticks where it is not plain.
+pub fn quote(identifier: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if !identifier.is_empty() && identifier.chars().all(plain) {
+        identifier.to_owned()
+    } else {
+        format!("`{}`", identifier.replace('`', "``"))
+    }
+}
+
 /// An error about a file with credentials.
 fn about_file(path: &Path, message: &str) -> Error {
     Error::Content {

@@ -22,7 +22,7 @@ use super::failures::{self, Attempts};
 use super::{AccountFilter, AccountUse, Batch, Commit, Doubtful, FailedConnect, Store};
 use crate::checkpoint::{Checkpoint, Digest};
 use crate::error::{Error, Result};
-use crate::mariadb::{self, Access, Server};
+use crate::mariadb::{self, Access, Server, quote};
 use crate::name::Name;
 use crate::time::UtcSeconds;
 use value::{COLLECTOR, SERVER, SOURCE, count, encode, encode_name, name, seconds, time};
@@ -49,16 +49,6 @@ pub fn schema(database: &str) -> String {
         .fold(SCHEMA.to_owned(), |sql, statement| {
             sql.replace(&named(statement), &format!("{statement} {quoted}"))
         })
-}
-
-/// An identifier, in backticks where it is not plain.
-fn quote(identifier: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    if !identifier.is_empty() && identifier.chars().all(plain) {
-        identifier.to_owned()
-    } else {
-        format!("`{}`", identifier.replace('`', "``"))
-    }
 }
 
 /// A database in a MariaDB server.

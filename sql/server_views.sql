@@ -1,0 +1,82 @@
+-- What the cross-check reads of the server itself, for an account that may not read `mysql.*`.
+--
+-- An administrator creates these; they run with his rights (SQL SECURITY DEFINER) and show no secret:
+-- of a password only whether there is one. conntracker's account then needs, beside its own tables:
+--
+--   GRANT SELECT ON conntrack.* TO conntrack@localhost;
+--   GRANT EXECUTE ON PROCEDURE conntrack.server_connections TO conntrack@localhost;
+
+-- The accounts: columns of mysql.global_priv, its JSON without secrets. `auth_or` is the list of
+-- alternatives (IDENTIFIED VIA … OR …), of which the first eight are shown.
+CREATE OR REPLACE SQL SECURITY DEFINER VIEW server_accounts AS
+    SELECT User AS user, Host AS host,
+           JSON_OBJECT(
+               'access', JSON_EXTRACT(Priv, '$.access'),
+               'version_id', JSON_EXTRACT(Priv, '$.version_id'),
+               'is_role', JSON_EXTRACT(Priv, '$.is_role'),
+               'default_role', JSON_EXTRACT(Priv, '$.default_role'),
+               'account_locked', JSON_EXTRACT(Priv, '$.account_locked'),
+               'password_last_changed', JSON_EXTRACT(Priv, '$.password_last_changed'),
+               'password_lifetime', JSON_EXTRACT(Priv, '$.password_lifetime'),
+               'ssl_type', JSON_EXTRACT(Priv, '$.ssl_type'),
+               'plugin', JSON_EXTRACT(Priv, '$.plugin'),
+               'authentication_string',
+               IF(JSON_VALUE(Priv, '$.authentication_string') IN ('', 'invalid'),
+                  JSON_VALUE(Priv, '$.authentication_string'),
+                  IF(JSON_EXISTS(Priv, '$.authentication_string'), '*', NULL))) AS priv,
+           IF(JSON_EXISTS(Priv, '$.auth_or'), JSON_LENGTH(Priv, '$.auth_or'), 0) AS alternatives,
+           CONCAT('[', CONCAT_WS(',',
+               IF(JSON_EXISTS(Priv, '$.auth_or[0]'), JSON_OBJECT(
+                   'plugin', JSON_EXTRACT(Priv, '$.auth_or[0].plugin'), 'authentication_string',
+                   IF(JSON_VALUE(Priv, '$.auth_or[0].authentication_string') IN ('', 'invalid'),
+                      JSON_VALUE(Priv, '$.auth_or[0].authentication_string'),
+                      IF(JSON_EXISTS(Priv, '$.auth_or[0].authentication_string'), '*', NULL))), NULL),
+               IF(JSON_EXISTS(Priv, '$.auth_or[1]'), JSON_OBJECT(
+                   'plugin', JSON_EXTRACT(Priv, '$.auth_or[1].plugin'), 'authentication_string',
+                   IF(JSON_VALUE(Priv, '$.auth_or[1].authentication_string') IN ('', 'invalid'),
+                      JSON_VALUE(Priv, '$.auth_or[1].authentication_string'),
+                      IF(JSON_EXISTS(Priv, '$.auth_or[1].authentication_string'), '*', NULL))), NULL),
+               IF(JSON_EXISTS(Priv, '$.auth_or[2]'), JSON_OBJECT(
+                   'plugin', JSON_EXTRACT(Priv, '$.auth_or[2].plugin'), 'authentication_string',
+                   IF(JSON_VALUE(Priv, '$.auth_or[2].authentication_string') IN ('', 'invalid'),
+                      JSON_VALUE(Priv, '$.auth_or[2].authentication_string'),
+                      IF(JSON_EXISTS(Priv, '$.auth_or[2].authentication_string'), '*', NULL))), NULL),
+               IF(JSON_EXISTS(Priv, '$.auth_or[3]'), JSON_OBJECT(
+                   'plugin', JSON_EXTRACT(Priv, '$.auth_or[3].plugin'), 'authentication_string',
+                   IF(JSON_VALUE(Priv, '$.auth_or[3].authentication_string') IN ('', 'invalid'),
+                      JSON_VALUE(Priv, '$.auth_or[3].authentication_string'),
+                      IF(JSON_EXISTS(Priv, '$.auth_or[3].authentication_string'), '*', NULL))), NULL),
+               IF(JSON_EXISTS(Priv, '$.auth_or[4]'), JSON_OBJECT(
+                   'plugin', JSON_EXTRACT(Priv, '$.auth_or[4].plugin'), 'authentication_string',
+                   IF(JSON_VALUE(Priv, '$.auth_or[4].authentication_string') IN ('', 'invalid'),
+                      JSON_VALUE(Priv, '$.auth_or[4].authentication_string'),
+                      IF(JSON_EXISTS(Priv, '$.auth_or[4].authentication_string'), '*', NULL))), NULL),
+               IF(JSON_EXISTS(Priv, '$.auth_or[5]'), JSON_OBJECT(
+                   'plugin', JSON_EXTRACT(Priv, '$.auth_or[5].plugin'), 'authentication_string',
+                   IF(JSON_VALUE(Priv, '$.auth_or[5].authentication_string') IN ('', 'invalid'),
+                      JSON_VALUE(Priv, '$.auth_or[5].authentication_string'),
+                      IF(JSON_EXISTS(Priv, '$.auth_or[5].authentication_string'), '*', NULL))), NULL),
+               IF(JSON_EXISTS(Priv, '$.auth_or[6]'), JSON_OBJECT(
+                   'plugin', JSON_EXTRACT(Priv, '$.auth_or[6].plugin'), 'authentication_string',
+                   IF(JSON_VALUE(Priv, '$.auth_or[6].authentication_string') IN ('', 'invalid'),
+                      JSON_VALUE(Priv, '$.auth_or[6].authentication_string'),
+                      IF(JSON_EXISTS(Priv, '$.auth_or[6].authentication_string'), '*', NULL))), NULL),
+               IF(JSON_EXISTS(Priv, '$.auth_or[7]'), JSON_OBJECT(
+                   'plugin', JSON_EXTRACT(Priv, '$.auth_or[7].plugin'), 'authentication_string',
+                   IF(JSON_VALUE(Priv, '$.auth_or[7].authentication_string') IN ('', 'invalid'),
+                      JSON_VALUE(Priv, '$.auth_or[7].authentication_string'),
+                      IF(JSON_EXISTS(Priv, '$.auth_or[7].authentication_string'), '*', NULL))), NULL)
+           ), ']') AS auth_or
+    FROM mysql.global_priv;
+
+-- Who may use which role, and who may act as whom (GRANT PROXY).
+CREATE OR REPLACE SQL SECURITY DEFINER VIEW server_roles AS
+    SELECT User AS user, Host AS host, Role AS role FROM mysql.roles_mapping;
+CREATE OR REPLACE SQL SECURITY DEFINER VIEW server_proxies AS
+    SELECT User AS user, Host AS host, Proxied_user AS proxied_user, Proxied_host AS proxied_host
+    FROM mysql.proxies_priv;
+
+-- Who is connected now, without what they execute. A view would show each reader only his own.
+CREATE OR REPLACE PROCEDURE server_connections() SQL SECURITY DEFINER READS SQL DATA
+    COMMENT 'conntracker: who is connected now'
+    SELECT id, user, host, db, command, time FROM information_schema.processlist;

@@ -1,0 +1,237 @@
+//! What a running server says of itself: its accounts, who is connected now, and the settings that
+//! decide how a login finds its account.
+//!
+//! Each fact is read from the source that needs the least privilege and says most, and where only a
+//! lesser one can be read, [`Facts::unknown`] says what it leaves open.
+
+mod accounts;
+
+use mysql::prelude::Queryable;
+use mysql::{Conn, Error as Refusal, Row, Value};
+
+use crate::account::{Account, Server, Version};
+use crate::error::{Error, Result};
+use crate::mariadb::{self, Access};
+use crate::name::Name;
+use crate::time::UtcSeconds;
+
+/// The oldest version whose account table is understood.
+const OLDEST: Version = Version(10, 4, 0);
+
+/// Errors that mean that a source is not there, or not for us: no such database, table, routine, no
+/// right to it, or a view whose creator lost his rights.
+const NOT_FOR_US: [u16; 10] = [1044, 1045, 1049, 1142, 1143, 1146, 1227, 1305, 1356, 1370];
+
+/// What a server said.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Where it was asked, for messages.
+    pub described: String,
+    /// `@@version`.
+    pub version: String,
+    /// What decides the choice of an account.
+    pub rules: Server,
+    /// `@@hostname`.
+    pub hostname: Name,
+    /// The server's clock.
+    pub now: UtcSeconds,
+    /// Offset of the server process' local time from UTC in seconds: a hint, for it is of now.
+    pub utc_offset: i64,
+    /// The account that we came in as: user and host pattern.
+    pub own_account: (Name, Name),
+    /// All accounts and roles.
+    pub accounts: Vec<Account>,
+    /// Who may use which role: user, host pattern, role; none if that can't be read.
+    pub roles: Option<Vec<[Name; 3]>>,
+    /// Who may act as whom: user, host pattern, proxied user, proxied host pattern.
+    pub proxies: Option<Vec<[Name; 4]>>,
+    /// Who is connected now, but for ourselves; none if only our own connections can be seen.
+    pub connections: Option<Vec<Connection>>,
+    /// What could not be read, and what to do about it, in words.
+    pub unknown: Vec<String>,
+}
+
+/// A client that is connected now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// The connection id.
+    pub id: u64,
+    /// The user name that it came in with.
+    pub name: Name,
+    /// The client's host, without port.
+    pub host: Name,
+}
+
+/// Asks the server that `access` leads to. `database` is where an administrator created the views of
+/// `conntracker schema`.
+///
+/// # Errors
+/// If it can't be reached, is no MariaDB of 10.4 or later, or its accounts can't be read.
+pub fn ask(access: &Access, database: &str) -> Result<Facts> {
+    let server = mariadb::Server::find(access)?;
+    let described = format!("server at {}", server.describe());
+    let fail = |message: String| Error::Store {
+        store: described.clone(),
+        message,
+    };
+    let explain = |error: Refusal| fail(server.explain(&error));
+    let mut conn = server.connect(None).map_err(explain)?;
+    let settings: Option<Row> = conn
+        .query_first(
+            "SELECT @@version, @@skip_name_resolve, @@hostname, UNIX_TIMESTAMP(), CURRENT_USER(),
+                    CONNECTION_ID()",
+        )
+        .map_err(explain)?;
+    let settings = settings.ok_or_else(|| fail("gives no answer".into()))?;
+    let version = text(&settings, 0);
+    let Some(number) = Version::parse(&version).filter(|_| version.contains("MariaDB")) else {
+        let shown = crate::name::escape(version.as_bytes());
+        return Err(fail(format!("is not MariaDB but {shown}")));
+    };
+    if number < OLDEST {
+        let Version(major, minor, patch) = number;
+        return Err(fail(format!(
+            "is MariaDB {major}.{minor}.{patch}; its accounts are understood from 10.4 on"
+        )));
+    }
+    // The session's zone is UTC, so that what is local has to be asked for.
+    let offset: Option<i64> = conn
+        .query_first("SET STATEMENT time_zone = 'SYSTEM' FOR SELECT TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(), NOW())")
+        .map_err(explain)?;
+    let current = text(&settings, 4);
+    let (user, host) = current.rsplit_once('@').unwrap_or((&current, ""));
+    let mut facts = Facts {
+        rules: Server {
+            version: number,
+            skip_name_resolve: settings.get_opt::<u8, _>(1).is_some_and(|on| on == Ok(1)),
+        },
+        version,
+        hostname: Name::from(&*text(&settings, 2)),
+        now: UtcSeconds(settings.get_opt(3).and_then(Result::ok).unwrap_or(0)),
+        utc_offset: offset.unwrap_or(0),
+        own_account: (Name::from(user), Name::from(host)),
+        accounts: Vec::new(),
+        roles: None,
+        proxies: None,
+        connections: None,
+        unknown: Vec::new(),
+        described: described.clone(),
+    };
+    let mut source = Source {
+        conn: &mut conn,
+        database: mariadb::quote(database),
+    };
+    accounts::read(&mut source, &mut facts)
+        .map_err(explain)?
+        .ok_or(())
+        .or_else(|()| {
+            Err(fail(format!(
+                "its accounts can't be read as {current}; an administrator runs: conntracker schema \
+                 --store mariadb | mariadb, and grants SELECT on {database}.* to this account"
+            )))
+        })?;
+    let own = settings.get_opt(5).and_then(Result::ok).unwrap_or(0);
+    facts.connections = source.connections(own).map_err(explain)?;
+    if facts.connections.is_none() {
+        facts.unknown.push(format!(
+            "who is connected now; grant EXECUTE ON PROCEDURE {database}.server_connections, or PROCESS"
+        ));
+    }
+    Ok(facts)
+}
+
+/// Asks one source after the other.
+struct Source<'a> {
+    conn: &'a mut Conn,
+    /// The database of the views, quoted.
+    database: String,
+}
+
+impl Source<'_> {
+    /// The rows of a statement; none if what it asks is not there or not for us.
+    fn rows(&mut self, sql: &str) -> Result<Option<Vec<Row>>, Refusal> {
+        match self.conn.query(sql) {
+            Ok(rows) => Ok(Some(rows)),
+            Err(error) if mariadb::code(&error).is_some_and(|code| NOT_FOR_US.contains(&code)) => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The rows of our view, or else of the table that it is made of.
+    fn names<const N: usize>(
+        &mut self,
+        columns: &str,
+        view: &str,
+        (table_columns, table): (&str, &str),
+    ) -> Result<Option<Vec<[Name; N]>>, Refusal> {
+        let view = format!("SELECT {columns} FROM {}.{view}", self.database);
+        let rows = match self.rows(&view)? {
+            None => self.rows(&format!("SELECT {table_columns} FROM {table}"))?,
+            rows => rows,
+        };
+        let names = |row: Row| std::array::from_fn(|column| bytes(&row, column));
+        Ok(rows.map(|rows| rows.into_iter().map(names).collect()))
+    }
+
+    fn connections(&mut self, own: u64) -> Result<Option<Vec<Connection>>, Refusal> {
+        let rows = match self.rows(&format!("CALL {}.server_connections()", self.database))? {
+            Some(rows) => Some(rows),
+            None if self.may_see_all()? => {
+                self.rows("SELECT id, user, host FROM information_schema.processlist")?
+            }
+            None => None,
+        };
+        let connection = |row: Row| Connection {
+            id: row.get_opt(0).and_then(Result::ok).unwrap_or(0),
+            name: bytes(&row, 1),
+            host: without_port(&bytes(&row, 2)),
+        };
+        Ok(rows.map(|rows| {
+            rows.into_iter()
+                .map(connection)
+                .filter(|connection| connection.id != own && connection.is_client())
+                .collect()
+        }))
+    }
+
+    /// Without PROCESS one sees one's own connections only, which must not pass for all.
+    fn may_see_all(&mut self) -> Result<bool, Refusal> {
+        let granted = self.rows(
+            "SELECT 1 FROM information_schema.user_privileges
+             WHERE privilege_type = 'PROCESS'
+               AND grantee = CONCAT('''', REPLACE(CURRENT_USER(), '@', '''@'''), '''')",
+        )?;
+        Ok(granted.is_some_and(|rows| !rows.is_empty()))
+    }
+}
+
+impl Connection {
+    /// Whether this is somebody who came in, and not a thread of the server or somebody at the door.
+    fn is_client(&self) -> bool {
+        !matches!(&*self.name.0, b"system user" | b"unauthenticated user")
+            && !(self.name.0 == b"event_scheduler" && self.host.0 == b"localhost")
+    }
+}
+
+/// The process list writes `10.0.0.1:54321` for TCP, and no brackets around IPv6.
+fn without_port(host: &Name) -> Name {
+    match host.0.iter().rposition(|byte| *byte == b':') {
+        Some(colon) if host.0[colon + 1..].iter().all(u8::is_ascii_digit) => {
+            Name::from(&host.0[..colon])
+        }
+        _ => host.clone(),
+    }
+}
+
+fn bytes(row: &Row, column: usize) -> Name {
+    match row.as_ref(column) {
+        Some(Value::Bytes(bytes)) => Name::from(&bytes[..]),
+        _ => Name::default(),
+    }
+}
+
+fn text(row: &Row, column: usize) -> String {
+    String::from_utf8_lossy(&bytes(row, column).0).into_owned()
+}
