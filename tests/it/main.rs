@@ -9,6 +9,7 @@ mod attacks;
 mod cases;
 mod cli;
 mod client;
+mod container;
 mod defects;
 mod env;
 mod faults;

@@ -1,0 +1,216 @@
+//! A server in a container, read from outside: its audit log through a mounted folder, its clients
+//! through the mounted socket and a published port. `tests/compose` starts and removes it.
+
+use std::env::var;
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, SubsecRound, Utc};
+use serde_json::Value;
+
+use crate::client::{Address, Client, Login, Refusal, Via};
+use crate::env::TestEnv;
+use crate::figures::Figures;
+
+/// How long a record may be held back until it is clear that it can be believed.
+const HELD_BACK: Duration = Duration::from_secs(40);
+
+#[test]
+#[ignore = "needs a server in a container: tests/compose starts one and runs this"]
+fn through_the_compose_file() {
+    let server = Container::handed_over();
+    let env = TestEnv::reading(&server.log);
+    let mut expected = Figures::default();
+    // The image's entrypoint came in as root, as often as it needed to.
+    expected.add_connects("root", "localhost", server.logins_of_root());
+
+    let mut root = server.log_in(Via::Socket, "root", "").expect("root");
+    for statement in ACCOUNTS {
+        root.query(statement).expect(statement);
+    }
+    expected.add_connects("root", "localhost", 1);
+    let server_name = text(&mut root, "SELECT @@hostname");
+
+    let before = Utc::now().trunc_subsecs(0);
+    let tcp = server.logged_host_of_tcp();
+    expected.add_connects("app", &tcp, 1);
+    for (via, host) in [(Via::Socket, "localhost"), (Via::tcp(1), tcp.as_str())] {
+        for (name, times) in [("app", 3), ("o,brien", 2)] {
+            for _ in 0..times {
+                let mut client = server.log_in(via, name, name).expect(name);
+                client.query("DO 0").expect("a session");
+                client.quit();
+                expected.add_connects(name, host, 1);
+            }
+        }
+        for (name, password) in [("app", "guessed"), ("nobody", "")] {
+            let refusal = server.log_in(via, name, password).expect_err(name);
+            assert_eq!(refusal.code, 1045, "{refusal}");
+            expected.add_failure(name, host, 1045);
+        }
+    }
+    // So the compose file has it: without a password root comes in by the socket only.
+    let refusal = server.log_in(Via::tcp(1), "root", "").expect_err("root");
+    assert_eq!(refusal.code, 1045, "{refusal}");
+    expected.add_failure("root", &tcp, 1045);
+    collect_until(&env, &expected);
+
+    // The second run goes on in the rotated file, which the server in the container has renamed.
+    root.query("SET GLOBAL server_audit_file_rotate_now = ON")
+        .expect("a rotation");
+    let [by_socket, by_tcp] = [["--protocol=socket"], ["--protocol=tcp"]];
+    for (via, host) in [(by_socket, "localhost"), (by_tcp, tcp.as_str())] {
+        let output = server.mariadb("report", "report", &via, "SELECT USER()");
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(
+            String::from_utf8_lossy(&output.stdout).trim(),
+            format!("report@{host}")
+        );
+        expected.add_connects("report", host, 1);
+
+        let output = server.mariadb("report", "guessed", &via, "SELECT USER()");
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(complaint.contains("ERROR 1045"), "{output:?}");
+        expected.add_failure("report", host, 1045);
+    }
+    root.quit();
+    collect_until(&env, &expected);
+    let after = Utc::now();
+    assert!(
+        server.log.with_extension("log.1").exists(),
+        "no rotation: {}",
+        env.listing()
+    );
+
+    assert_eq!(env.quarantine(), Vec::<Value>::new());
+    for row in of_others(env.accounts()).iter().chain(&env.failures()) {
+        assert_eq!(row["server"], *server_name, "{row}");
+    }
+    for row in of_others(env.accounts()) {
+        if row["name"] == "root" {
+            continue; // it set the server up before
+        }
+        for field in ["first_seen", "last_seen", "last_active"] {
+            let time = moment(&row, field);
+            assert!(before <= time && time <= after, "{field} of {row}");
+        }
+    }
+
+    // WHAT A STORE IN THIS SERVER HOLDS is compared here: run with `--store mariadb` over
+    // `server.address.socket`, then read conntrack.accounts by `server.mariadb(…)`.
+}
+
+const ACCOUNTS: [&str; 3] = [
+    "CREATE USER app IDENTIFIED BY 'app'",
+    "CREATE USER report IDENTIFIED BY 'report'",
+    "CREATE USER 'o,brien' IDENTIFIED BY 'o,brien'",
+];
+
+/// What the image's own health check comes in as, all the time.
+const HEALTH_CHECK: &str = "healthcheck";
+
+/// The server that `tests/compose` has started.
+struct Container {
+    address: Address,
+    log: PathBuf,
+}
+
+impl Container {
+    fn handed_over() -> Self {
+        let variable = |name| {
+            var(name).unwrap_or_else(|_| panic!("no {name}: start this test by tests/compose"))
+        };
+        let folder = PathBuf::from(variable("TEST_MARIADB_FOLDER"));
+        Self {
+            address: Address {
+                socket: folder.join("run/mysqld.sock"),
+                port: variable("TEST_MARIADB_PORT").parse().expect("a port"),
+            },
+            log: folder.join("log/server_audit.log"),
+        }
+    }
+
+    fn log_in(&self, via: Via, name: &str, password: &str) -> Result<Client, Refusal> {
+        Client::connect(&self.address, via, &Login::new(name, password))
+    }
+
+    /// The address that the engine gives to clients of the published port, as told by the server to
+    /// one of them, `app`.
+    fn logged_host_of_tcp(&self) -> String {
+        let mut client = self.log_in(Via::tcp(1), "app", "app").expect("app");
+        let user = text(&mut client, "SELECT USER()");
+        client.quit();
+        let host = user.strip_prefix("app@").expect("app").to_owned();
+        assert_ne!(host, "localhost");
+        host
+    }
+
+    /// How many logins of root the log holds. Whoever writes to it now bears an honest name, so that
+    /// looking for the text will do.
+    fn logins_of_root(&self) -> u64 {
+        let log = fs::read_to_string(&self.log).expect("the log");
+        let mut logins = 0;
+        for line in log.lines() {
+            logins +=
+                u64::from(line.contains(",root,localhost,") && line.ends_with(",CONNECT,,,0"));
+        }
+        assert!(logins > 0, "nobody has set the server up:\n{log}");
+        logins
+    }
+
+    /// Runs MariaDB's own client.
+    fn mariadb(&self, name: &str, password: &str, options: &[&str], sql: &str) -> Output {
+        Command::new("mariadb")
+            .arg("--no-defaults")
+            .args(options)
+            .arg("--host=127.0.0.1")
+            .arg(format!("--port={}", self.address.port))
+            .arg(format!("--socket={}", self.address.socket.display()))
+            .arg(format!("--user={name}"))
+            .arg(format!("--password={password}"))
+            .args(["--skip-ssl", "--batch", "--skip-column-names"])
+            .arg(format!("--execute={sql}"))
+            .output()
+            .expect("the program mariadb")
+    }
+}
+
+/// Runs until the figures are those expected, and what the health check does is left out.
+#[track_caller]
+fn collect_until(env: &TestEnv, expected: &Figures) {
+    let deadline = Instant::now() + HELD_BACK;
+    loop {
+        env.collect();
+        let figures = Figures::reported(&of_others(env.accounts()), &of_others(env.failures()));
+        if figures == *expected {
+            break;
+        }
+        assert!(
+            !figures.exceed(expected) && Instant::now() < deadline,
+            "the figures are not those expected:\n{}",
+            figures.difference(expected)
+        );
+        thread::sleep(Duration::from_millis(200));
+    }
+}
+
+fn of_others(mut rows: Vec<Value>) -> Vec<Value> {
+    rows.retain(|row| row["name"] != HEALTH_CHECK);
+    rows
+}
+
+fn text(client: &mut Client, sql: &str) -> String {
+    let value = client.query(sql).expect(sql).remove(0).remove(0);
+    String::from_utf8(value.expect("a value")).expect("text")
+}
+
+fn moment(row: &Value, field: &str) -> DateTime<Utc> {
+    row[field]
+        .as_str()
+        .and_then(|text| DateTime::parse_from_rfc3339(text).ok())
+        .unwrap_or_else(|| panic!("no {field} in {row}"))
+        .to_utc()
+}
