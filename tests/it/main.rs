@@ -1,7 +1,8 @@
 //! The program as its users meet it: the binary, real files and, in `live`, a real MariaDB server.
 //!
 //! `TestEnv` runs the binary, `Server` and `Client` make a server log what a test needs, `Figures`
-//! are what both are compared by. `tests/run` sets up what these tests need and runs them.
+//! are what both are compared by. `tests/run` sets up what these tests need and runs them, and by
+//! `tests/compose` the one against a server in a container.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
