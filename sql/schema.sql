@@ -1,4 +1,4 @@
--- The tables of conntracker in MariaDB (10.4 or later), schema version 1.
+-- The tables of conntracker in MariaDB (10.4 or later), schema version 2.
 --
 -- Apply it by hand (`mariadb < schema.sql`, or `conntracker schema --store mariadb | mariadb`), or
 -- let `conntracker run` do so, if its account may. Applying it again changes nothing.
@@ -7,10 +7,10 @@
 -- in over the unix socket, without a password):
 --
 --   CREATE USER conntrack@localhost IDENTIFIED VIA unix_socket;
---   GRANT SELECT, INSERT, UPDATE, DELETE ON conntrack.* TO conntrack@localhost;
+--   GRANT SELECT, INSERT, UPDATE, DELETE, EXECUTE ON conntrack.* TO conntrack@localhost;
 --
--- and with CREATE, ALTER, CREATE VIEW, SHOW VIEW on conntrack.* it creates and migrates the tables by itself. Who only reads
--- needs GRANT SELECT ON conntrack.*.
+-- and with ALL on conntrack.* it creates and migrates the tables by itself. Who only reads needs
+-- GRANT SELECT ON conntrack.*.
 --
 -- Times are TIMESTAMP: each session sees them in its own time_zone, and `last_active < NOW() -
 -- INTERVAL 90 DAY` is right in any. Names compare byte for byte and without padding, as the server
@@ -103,6 +103,48 @@ CREATE TABLE IF NOT EXISTS checkpoints (
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_nopad_bin
   COMMENT = 'conntracker: how far each log was read';
 
+-- The accounts of each server (user and host pattern), as `conntracker check` judged them last.
+CREATE TABLE IF NOT EXISTS account_status (
+    server      VARCHAR(160)    NOT NULL COMMENT 'Database server',
+    user        VARCHAR(352)    NOT NULL COMMENT 'User of the account',
+    host        VARCHAR(255)    NOT NULL COMMENT 'Host pattern of the account',
+    state       VARCHAR(16)     NOT NULL COMMENT 'active, unused, never_used, connected, locked, unknown, system, role',
+    reason      VARCHAR(1000)   NOT NULL COMMENT 'Why, in words',
+    last_seen   TIMESTAMP       NULL DEFAULT NULL COMMENT 'Last login that is certainly its own',
+    last_active TIMESTAMP       NULL DEFAULT NULL COMMENT 'Last sign of use that is certainly its own',
+    connects    BIGINT UNSIGNED NOT NULL COMMENT 'Number of logins that are certainly its own',
+    clients     BIGINT UNSIGNED NOT NULL COMMENT 'Number of clients that are, or may be, its own',
+    exact       BOOLEAN         NOT NULL COMMENT 'No login may be its own or another account''s',
+    known_since TIMESTAMP       NULL DEFAULT NULL COMMENT 'Since when it is known to be there',
+    checked_at  TIMESTAMP       NULL DEFAULT NULL COMMENT 'When it was judged',
+    PRIMARY KEY (server, user, host)
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_nopad_bin
+  COMMENT = 'conntracker: which accounts are used';
+
+-- Logins that belong to no account of today, or to one of several.
+CREATE TABLE IF NOT EXISTS unexplained_logins (
+    server      VARCHAR(160)    NOT NULL COMMENT 'Database server',
+    name        VARCHAR(352)    NOT NULL COMMENT 'User name that the client gave',
+    host        VARCHAR(255)    NOT NULL COMMENT 'Client',
+    last_seen   TIMESTAMP       NULL DEFAULT NULL COMMENT 'Last successful authentication',
+    last_active TIMESTAMP       NULL DEFAULT NULL COMMENT 'Last sign of use of any kind',
+    connects    BIGINT UNSIGNED NOT NULL COMMENT 'Number of CONNECT records',
+    accounts    TEXT            NOT NULL COMMENT 'Accounts that it may belong to; empty if there is none',
+    checked_at  TIMESTAMP       NULL DEFAULT NULL COMMENT 'When that was found',
+    PRIMARY KEY (server, name, host)
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_nopad_bin
+  COMMENT = 'conntracker: logins that no account, or more than one, explains';
+
+-- Accounts that can go, with the time at which that was found.
+CREATE OR REPLACE SQL SECURITY INVOKER VIEW unused_accounts AS
+    SELECT server, user, host, state, reason, last_seen, last_active, checked_at
+    FROM account_status WHERE state IN ('unused', 'never_used');
+
+-- Logins that no account of today explains.
+CREATE OR REPLACE SQL SECURITY INVOKER VIEW unknown_logins AS
+    SELECT server, name, host, last_seen, last_active, connects, checked_at
+    FROM unexplained_logins WHERE accounts = '';
+
 -- Each account name of each server, over all of its clients.
 CREATE OR REPLACE SQL SECURITY INVOKER VIEW account_names AS
     SELECT server, name,
@@ -119,5 +161,5 @@ CREATE TABLE IF NOT EXISTS schema_version (
     PRIMARY KEY (only_row)
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_nopad_bin
   COMMENT = 'conntracker: version of these tables';
-INSERT INTO schema_version (only_row, version) VALUES (1, 1)
+INSERT INTO schema_version (only_row, version) VALUES (1, 2)
     ON DUPLICATE KEY UPDATE version = GREATEST(version, VALUES(version));

@@ -1,4 +1,4 @@
--- The tables of conntracker in SQLite, schema version 1.
+-- The tables of conntracker in SQLite, schema version 2.
 --
 -- Times are text, `YYYY-MM-DD HH:MM:SS+00:00`, always UTC, so that text order is time order.
 -- Names are text, or blobs where their bytes are not UTF-8; both compare byte for byte.
@@ -74,3 +74,44 @@ CREATE TABLE IF NOT EXISTS checkpoints (
     written_at TEXT    NOT NULL,
     state      TEXT    NOT NULL
 ) WITHOUT ROWID;
+
+-- The accounts of the server (user and host pattern), as `conntracker check` judged them last: state is
+-- active, unused, never_used, connected, locked, unknown, system or role, reason says why.
+CREATE TABLE IF NOT EXISTS account_status (
+    server      TEXT    NOT NULL,
+    user        TEXT    NOT NULL,
+    host        TEXT    NOT NULL,
+    state       TEXT    NOT NULL,
+    reason      TEXT    NOT NULL,
+    last_seen   TEXT,
+    last_active TEXT,
+    connects    INTEGER NOT NULL,
+    clients     INTEGER NOT NULL,
+    exact       INTEGER NOT NULL,
+    known_since TEXT,
+    checked_at  TEXT    NOT NULL,
+    PRIMARY KEY (server, user, host)
+) WITHOUT ROWID;
+
+-- Logins that belong to no account of today, or to one of several; `accounts` names those.
+CREATE TABLE IF NOT EXISTS unexplained_logins (
+    server      TEXT    NOT NULL,
+    name        TEXT    NOT NULL,
+    host        TEXT    NOT NULL,
+    last_seen   TEXT,
+    last_active TEXT,
+    connects    INTEGER NOT NULL,
+    accounts    TEXT    NOT NULL,
+    checked_at  TEXT    NOT NULL,
+    PRIMARY KEY (server, name, host)
+) WITHOUT ROWID;
+
+-- Accounts that can go, with the time at which that was found.
+CREATE VIEW IF NOT EXISTS unused_accounts AS
+    SELECT server, user, host, state, reason, last_seen, last_active, checked_at
+    FROM account_status WHERE state IN ('unused', 'never_used');
+
+-- Logins that no account of today explains.
+CREATE VIEW IF NOT EXISTS unknown_logins AS
+    SELECT server, name, host, last_seen, last_active, connects, checked_at
+    FROM unexplained_logins WHERE accounts = '';

@@ -14,7 +14,7 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::StoreKind;
 use crate::name::Name;
-use crate::report::Format;
+use crate::report::{CheckFormat, Format};
 use crate::time::Span;
 
 const EXAMPLES: &str = "\
@@ -22,6 +22,8 @@ Examples:
   conntracker                             read what is new; for cron or a systemd timer
   conntracker accounts --unused-for 90d   accounts without a sign of use for 90 days
   conntracker failures --since 24h        who failed to log in during the last 24 hours
+  conntracker check                       which accounts of the server are used?
+  conntracker which app 10.0.5.21         which account is picked for that login, and why?
   conntracker --audit-log /data/server_audit.log --sqlite ./conn.sqlite --report
                                           try it without a configuration file
 
@@ -60,6 +62,8 @@ where
         Some(Commands::Quarantine(With { flags, settings })) => {
             (Command::Quarantine(flags), settings)
         }
+        Some(Commands::Check(With { flags, settings })) => (Command::Check(flags), settings),
+        Some(Commands::Which(With { flags, settings })) => (Command::Which(flags), settings),
         Some(Commands::Schema(settings)) => (Command::Schema, settings),
         Some(Commands::Config(settings)) => (Command::Config, settings),
         Some(Commands::Version(settings)) => (Command::Version, settings),
@@ -84,6 +88,10 @@ pub enum Command {
     Failures(SinceFlags),
     /// Show records that were not believed.
     Quarantine(SinceFlags),
+    /// Compare with the server.
+    Check(CheckFlags),
+    /// Explain the choice of an account.
+    Which(WhichFlags),
     /// Print the SQL.
     Schema,
     /// Print the configuration.
@@ -117,6 +125,10 @@ enum Commands {
     Failures(With<SinceFlags>),
     /// Show records that were not believed, why, and who wrote them
     Quarantine(With<SinceFlags>),
+    /// Compare the accounts of the server with their use: unused ones, unexplained logins
+    Check(With<CheckFlags>),
+    /// Show which account the server picks for a login, and why
+    Which(With<WhichFlags>),
     /// Print the SQL of the store's tables
     Schema(Settings),
     /// Print the effective configuration, and where each value comes from
@@ -165,6 +177,28 @@ pub struct SinceFlags {
     #[arg(long, value_name = "NAME", value_parser = name_parser())]
     pub server: Option<Name>,
     /// How to print them: table, json or csv
+    #[arg(long, default_value = "table", value_parser = Format::parse)]
+    pub format: Format,
+}
+
+/// Flags of `check`.
+#[derive(Debug, Args)]
+pub struct CheckFlags {
+    /// How to print what was found: table or json
+    #[arg(long, default_value = "table", value_parser = CheckFormat::parse)]
+    pub format: CheckFormat,
+}
+
+/// Flags of `which`.
+#[derive(Debug, Args)]
+pub struct WhichFlags {
+    /// User name that the client gives
+    #[arg(id = "login", value_name = "USER", value_parser = name_parser(), allow_hyphen_values = true)]
+    pub user: Name,
+    /// Where the client is: an address, a name, or localhost
+    #[arg(value_parser = name_parser())]
+    pub host: Name,
+    /// How to print the rows: table, json or csv
     #[arg(long, default_value = "table", value_parser = Format::parse)]
     pub format: Format,
 }

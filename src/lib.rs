@@ -15,6 +15,7 @@
 
 pub mod account;
 pub mod audit_log;
+pub mod check;
 pub mod checkpoint;
 pub mod cli;
 pub mod command;

@@ -1,12 +1,14 @@
 //! What each command does, one file a command, and nothing but glue: settings in, work, rows out.
 
 mod accounts;
+mod check;
 mod config;
 mod failures;
 mod quarantine;
 pub mod run;
 mod schema;
 mod version;
+mod which;
 
 use std::io::{self, BufWriter, StdoutLock, Write};
 use std::path::Path;
@@ -31,6 +33,8 @@ pub fn dispatch(invocation: &Invocation) -> Result<ExitStatus> {
         Command::Quarantine(flags) => {
             until_pipe_closes(quarantine::print(flags, &load(settings)?.config))
         }
+        Command::Check(flags) => until_pipe_closes(check::run(flags, &load(settings)?.config)),
+        Command::Which(flags) => until_pipe_closes(which::print(flags, &load(settings)?.config)),
         Command::Config => until_pipe_closes(config::print(&load(settings)?)),
         // These two must work where the configuration does not.
         Command::Schema => until_pipe_closes(schema::print(settings)),

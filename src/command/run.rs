@@ -71,7 +71,7 @@ pub fn run(config: &Config) -> Result<ExitStatus> {
 }
 
 /// Opens a store for writing; creates what is missing.
-fn open(kind: StoreKind, config: &Config) -> Result<Box<dyn Store>> {
+pub(super) fn open(kind: StoreKind, config: &Config) -> Result<Box<dyn Store>> {
     Ok(match kind {
         StoreKind::Sqlite => Box::new(Sqlite::open(&config.sqlite.path)?),
         StoreKind::MariaDb => {

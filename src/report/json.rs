@@ -52,7 +52,7 @@ impl<R: Row> Serialize for Object<'_, R> {
 }
 
 /// The name, and all its bytes in hexadecimal if they are not UTF-8.
-fn name_entries<M: SerializeMap>(
+pub(super) fn name_entries<M: SerializeMap>(
     object: &mut M,
     column: &str,
     name: &Name,
@@ -66,7 +66,7 @@ fn name_entries<M: SerializeMap>(
 }
 
 /// Compact JSON with every character escaped that could act on what shows it.
-struct Harmless;
+pub(super) struct Harmless;
 
 impl Formatter for Harmless {
     fn write_string_fragment<W: Write + ?Sized>(

@@ -4,6 +4,7 @@
 //! knows how to show a [`Value`], so that a name is made harmless in one place per format. Rows are
 //! streamed: a list of any length needs no memory, but in a table, whose widths depend on all rows.
 
+mod check;
 mod csv;
 mod json;
 mod table;
@@ -14,6 +15,33 @@ use crate::error::Result;
 use crate::name::Name;
 use crate::store::{AccountUse, Doubtful, FailedConnect};
 use crate::time::{UtcSeconds, Zone};
+
+pub use check::{
+    Checked, candidates, print_json as print_check_json, print_tables as print_check_tables,
+};
+
+/// How to print what `check` found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckFormat {
+    /// Tables for people.
+    Table,
+    /// One object.
+    Json,
+}
+
+impl CheckFormat {
+    /// The format by its name; the error says which names there are.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "table" => Ok(Self::Table),
+            "json" => Ok(Self::Json),
+            _ => Err(format!(
+                "'{}' is not a format: write table or json",
+                text.escape_debug()
+            )),
+        }
+    }
+}
 
 /// How to print a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

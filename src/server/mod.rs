@@ -5,6 +5,7 @@
 //! lesser one can be read, [`Facts::unknown`] says what it leaves open.
 
 mod accounts;
+mod resolver;
 
 use mysql::prelude::Queryable;
 use mysql::{Conn, Error as Refusal, Row, Value};
@@ -14,6 +15,8 @@ use crate::error::{Error, Result};
 use crate::mariadb::{self, Access};
 use crate::name::Name;
 use crate::time::UtcSeconds;
+
+pub use resolver::HostResolver;
 
 /// The oldest version whose account table is understood.
 const OLDEST: Version = Version(10, 4, 0);

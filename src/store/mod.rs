@@ -150,6 +150,64 @@ pub struct ProxiedAccount {
     pub connects: u64,
 }
 
+/// How `conntracker check` judged an account of a server: a row of `account_status`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountStatus {
+    /// User of the account row.
+    pub user: Name,
+    /// Host pattern of the account row.
+    pub host: Name,
+    /// `active`, `unused` and so on.
+    pub state: String,
+    /// Why, in words.
+    pub reason: String,
+    /// Last login that is certainly its own.
+    pub last_seen: Option<UtcSeconds>,
+    /// Last sign of use that is certainly its own.
+    pub last_active: Option<UtcSeconds>,
+    /// Number of logins that are certainly its own.
+    pub connects: u64,
+    /// Number of clients that are, or may be, its own.
+    pub clients: u64,
+    /// No login may be its own or another account's.
+    pub exact: bool,
+    /// Since when it is known to be there.
+    pub known_since: Option<UtcSeconds>,
+}
+
+/// Logins that belong to no account of today, or to one of several: a row of `unexplained_logins`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnexplainedLogin {
+    /// The user name that the client gave.
+    pub name: Name,
+    /// The client's host.
+    pub host: Name,
+    /// Last successful authentication.
+    pub last_seen: Option<UtcSeconds>,
+    /// Last sign of use of any kind.
+    pub last_active: Option<UtcSeconds>,
+    /// Number of CONNECT records.
+    pub connects: u64,
+    /// The accounts that it may belong to, for a person; empty if there is none.
+    pub accounts: String,
+}
+
+/// How a server was judged, to be kept in place of what was found before.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// The database server.
+    pub server: Name,
+    /// When.
+    pub checked_at: UtcSeconds,
+    /// Its accounts.
+    pub accounts: Vec<AccountStatus>,
+    /// Its logins that are not explained by one account; at most [`MAX_UNEXPLAINED`].
+    pub unexplained: Vec<UnexplainedLogin>,
+}
+
+/// How many unexplained logins a store keeps for one server.
+pub const MAX_UNEXPLAINED: usize = 10_000;
+
 /// What became of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
@@ -206,6 +264,18 @@ pub trait Store {
         since: Option<UtcSeconds>,
         row: &mut dyn FnMut(Doubtful) -> Result<()>,
     ) -> Result<()>;
+
+    /// The spans of time that the logs of `server` cover, in the order in which they were read.
+    fn coverage(&mut self, server: &Name) -> Result<Vec<Coverage>>;
+
+    /// The accounts of `server` that were used through a proxy.
+    fn proxied_accounts(&mut self, server: &Name) -> Result<Vec<ProxiedAccount>>;
+
+    /// How the accounts of `server` were judged last.
+    fn account_status(&mut self, server: &Name) -> Result<Vec<AccountStatus>>;
+
+    /// Keeps how a server was judged, in place of all that was found of it before.
+    fn keep_status(&mut self, status: &Status) -> Result<()>;
 }
 
 /// Which account uses to list.

@@ -20,7 +20,8 @@ use rusqlite::{
 
 use super::failures::{self, Attempts};
 use super::{
-    AccountFilter, AccountUse, Batch, Commit, Doubtful, FailedConnect, MAX_QUARANTINE, Store,
+    AccountFilter, AccountStatus, AccountUse, Batch, Commit, Coverage, Doubtful, FailedConnect,
+    MAX_QUARANTINE, ProxiedAccount, Status, Store,
 };
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
@@ -31,7 +32,7 @@ use crate::time::UtcSeconds;
 pub const SCHEMA: &str = include_str!("../../sql/sqlite.sql");
 
 /// Version of [`SCHEMA`], kept in SQLite's `user_version`.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// How long to wait for another run that is writing, in seconds.
 const PATIENCE: u64 = 30;
@@ -84,7 +85,8 @@ impl Sqlite {
             opened => opened.map_err(|error| explain(path, error))?,
         };
         match this.look()? {
-            (VERSION, _) => Ok(this),
+            // What is new in this version, an older file just does not have.
+            (1..=VERSION, _) => Ok(this),
             (0, old) => {
                 // Not migrated yet: show what is there the way a run would see it.
                 this.db = Connection::open_in_memory().map_err(|error| this.error(error))?;
@@ -122,7 +124,7 @@ impl Sqlite {
     fn migrate(&mut self) -> Result<()> {
         match self.look()? {
             (VERSION, _) => Ok(()),
-            (0, old) => self.create_tables(old),
+            (0..VERSION, old) => self.create_tables(old),
             (newer, _) => Err(self.too_new(newer)),
         }
     }
@@ -151,13 +153,17 @@ impl Sqlite {
     fn create_tables(&mut self, old: Vec<AccountUse>) -> Result<()> {
         let path = self.path.clone();
         let create = |tx: &Transaction<'_>| -> rusqlite::Result<()> {
-            // Another run may have been faster.
-            if tx.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))? == VERSION {
-                return Ok(());
+            match tx.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))? {
+                // Another run may have been faster.
+                VERSION.. => return Ok(()),
+                0 => {
+                    tx.execute_batch("DROP TABLE IF EXISTS accounts")?;
+                    tx.execute_batch(SCHEMA)?;
+                    upsert_accounts(tx, &old)?;
+                }
+                // All that is missing is tables.
+                _ => tx.execute_batch(SCHEMA)?,
             }
-            tx.execute_batch("DROP TABLE IF EXISTS accounts")?;
-            tx.execute_batch(SCHEMA)?;
-            upsert_accounts(tx, &old)?;
             tx.execute_batch(&format!("PRAGMA user_version = {VERSION}"))
         };
         let tx = self
@@ -524,6 +530,134 @@ impl Store for Sqlite {
         }
         Ok(())
     }
+
+    fn coverage(&mut self, server: &Name) -> Result<Vec<Coverage>> {
+        self.all(
+            "SELECT from_time, to_time, gap FROM coverage WHERE server = ?1 ORDER BY id",
+            server,
+            |row| {
+                Ok(Coverage {
+                    from: time_of(row.get_ref(0)?).unwrap_or(UtcSeconds(0)),
+                    to: time_of(row.get_ref(1)?).unwrap_or(UtcSeconds(0)),
+                    gap: row.get(2)?,
+                })
+            },
+        )
+    }
+
+    fn proxied_accounts(&mut self, server: &Name) -> Result<Vec<ProxiedAccount>> {
+        self.all(
+            "SELECT account, first_seen, last_seen, connects FROM proxied_accounts WHERE server = ?1",
+            server,
+            |row| {
+                Ok(ProxiedAccount {
+                    server: server.clone(),
+                    account: name_of(row.get_ref(0)?),
+                    first_seen: time_of(row.get_ref(1)?).unwrap_or(UtcSeconds(0)),
+                    last_seen: time_of(row.get_ref(2)?).unwrap_or(UtcSeconds(0)),
+                    connects: count_of(row.get_ref(3)?),
+                })
+            },
+        )
+    }
+
+    fn account_status(&mut self, server: &Name) -> Result<Vec<AccountStatus>> {
+        self.all(
+            "SELECT user, host, state, reason, last_seen, last_active, connects, clients, exact,
+                    known_since
+             FROM account_status WHERE server = ?1
+             ORDER BY CAST(user AS BLOB), CAST(host AS BLOB)",
+            server,
+            |row| {
+                Ok(AccountStatus {
+                    user: name_of(row.get_ref(0)?),
+                    host: name_of(row.get_ref(1)?),
+                    state: row.get(2)?,
+                    reason: row.get(3)?,
+                    last_seen: time_of(row.get_ref(4)?),
+                    last_active: time_of(row.get_ref(5)?),
+                    connects: count_of(row.get_ref(6)?),
+                    clients: count_of(row.get_ref(7)?),
+                    exact: count_of(row.get_ref(8)?) != 0,
+                    known_since: time_of(row.get_ref(9)?),
+                })
+            },
+        )
+    }
+
+    fn keep_status(&mut self, status: &Status) -> Result<()> {
+        let path = &self.path;
+        let tx = self
+            .db
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(|error| explain(path, error))?;
+        write_status(&tx, status)
+            .and_then(|()| tx.commit())
+            .map_err(|error| explain(path, error))
+    }
+}
+
+impl Sqlite {
+    /// The rows of a statement about one server.
+    fn all<T>(
+        &self,
+        sql: &str,
+        server: &Name,
+        row: impl Fn(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>> {
+        self.db
+            .prepare_cached(sql)
+            .and_then(|mut found| found.query_map(params![server], row)?.collect())
+            .map_err(|error| self.error(error))
+    }
+}
+
+fn write_status(tx: &Transaction<'_>, status: &Status) -> rusqlite::Result<()> {
+    for table in ["account_status", "unexplained_logins"] {
+        tx.execute(
+            &format!("DELETE FROM {table} WHERE server = ?1"),
+            params![status.server],
+        )?;
+    }
+    let mut insert = tx.prepare_cached(
+        "INSERT INTO account_status (server, user, host, state, reason, last_seen, last_active,
+                                     connects, clients, exact, known_since, checked_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+    )?;
+    for account in &status.accounts {
+        insert.execute(params![
+            status.server,
+            account.user,
+            account.host,
+            account.state,
+            account.reason,
+            account.last_seen,
+            account.last_active,
+            account.connects as i64,
+            account.clients as i64,
+            account.exact,
+            account.known_since,
+            status.checked_at
+        ])?;
+    }
+    let mut insert = tx.prepare_cached(
+        "INSERT INTO unexplained_logins (server, name, host, last_seen, last_active, connects,
+                                         accounts, checked_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?;
+    for login in &status.unexplained {
+        insert.execute(params![
+            status.server,
+            login.name,
+            login.host,
+            login.last_seen,
+            login.last_active,
+            login.connects as i64,
+            login.accounts,
+            status.checked_at
+        ])?;
+    }
+    Ok(())
 }
 
 fn write(

@@ -19,19 +19,25 @@ use mysql::prelude::Queryable;
 use mysql::{Conn, Error as Refusal, Params, Row, TxOpts, Value};
 
 use super::failures::{self, Attempts};
-use super::{AccountFilter, AccountUse, Batch, Commit, Doubtful, FailedConnect, Store};
+use super::{
+    AccountFilter, AccountStatus, AccountUse, Batch, Commit, Coverage, Doubtful, FailedConnect,
+    ProxiedAccount, Status, Store,
+};
 use crate::checkpoint::{Checkpoint, Digest};
 use crate::error::{Error, Result};
 use crate::mariadb::{self, Access, Server, quote};
 use crate::name::Name;
 use crate::time::UtcSeconds;
-use value::{COLLECTOR, SERVER, SOURCE, count, encode, encode_name, name, seconds, time};
+use value::{COLLECTOR, SERVER, SOURCE, count, encode, encode_name, name, seconds, time, words};
 
 /// The tables, as `conntracker schema --store mariadb` prints them for the usual database.
 const SCHEMA: &str = include_str!("../../../sql/schema.sql");
 
+/// Views of the server's own tables, for the cross-check. Only an administrator can create them.
+const SERVER_VIEWS: &str = include_str!("../../../sql/server_views.sql");
+
 /// Version of [`SCHEMA`].
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 
 /// The database that [`SCHEMA`] names.
 const USUAL_DATABASE: &str = "conntrack";
@@ -46,7 +52,7 @@ pub fn schema(database: &str) -> String {
     let quoted = quote(database);
     ["CREATE DATABASE IF NOT EXISTS", "USE"]
         .iter()
-        .fold(SCHEMA.to_owned(), |sql, statement| {
+        .fold(format!("{SCHEMA}\n{SERVER_VIEWS}"), |sql, statement| {
             sql.replace(&named(statement), &format!("{statement} {quoted}"))
         })
 }
@@ -356,9 +362,77 @@ impl Store for MariaDb {
             })
         })
     }
+
+    fn coverage(&mut self, server: &Name) -> Result<Vec<Coverage>> {
+        self.all(
+            "SELECT UNIX_TIMESTAMP(from_time), UNIX_TIMESTAMP(to_time), gap FROM coverage
+             WHERE server = ? ORDER BY id",
+            server,
+            |row| Coverage {
+                from: seconds(row, 0).unwrap_or(UtcSeconds(0)),
+                to: seconds(row, 1).unwrap_or(UtcSeconds(0)),
+                gap: row.get_opt(2).and_then(Result::ok),
+            },
+        )
+    }
+
+    fn proxied_accounts(&mut self, server: &Name) -> Result<Vec<ProxiedAccount>> {
+        self.all(
+            "SELECT account, UNIX_TIMESTAMP(first_seen), UNIX_TIMESTAMP(last_seen), connects
+             FROM proxied_accounts WHERE server = ?",
+            server,
+            |row| ProxiedAccount {
+                server: server.clone(),
+                account: name(row, 0),
+                first_seen: seconds(row, 1).unwrap_or(UtcSeconds(0)),
+                last_seen: seconds(row, 2).unwrap_or(UtcSeconds(0)),
+                connects: count(row, 3),
+            },
+        )
+    }
+
+    fn account_status(&mut self, server: &Name) -> Result<Vec<AccountStatus>> {
+        self.all(
+            "SELECT user, host, state, reason, UNIX_TIMESTAMP(last_seen),
+                    UNIX_TIMESTAMP(last_active), connects, clients, exact,
+                    UNIX_TIMESTAMP(known_since)
+             FROM account_status WHERE server = ? ORDER BY user, host",
+            server,
+            |row| AccountStatus {
+                user: name(row, 0),
+                host: name(row, 1),
+                state: words(row, 2),
+                reason: words(row, 3),
+                last_seen: seconds(row, 4),
+                last_active: seconds(row, 5),
+                connects: count(row, 6),
+                clients: count(row, 7),
+                exact: count(row, 8) != 0,
+                known_since: seconds(row, 9),
+            },
+        )
+    }
+
+    fn keep_status(&mut self, status: &Status) -> Result<()> {
+        self.retrying(|conn, _| {
+            let mut tx = conn.start_transaction(TxOpts::default())?;
+            write::status(&mut tx, status)?;
+            tx.commit()
+        })
+    }
 }
 
 impl MariaDb {
+    /// The rows of a statement about one server.
+    fn all<T>(&mut self, sql: &str, server: &Name, row: impl Fn(&mut Row) -> T) -> Result<Vec<T>> {
+        let mut rows = Vec::new();
+        self.each(sql, vec![encode_name(server, SERVER)], |mut found| {
+            rows.push(row(&mut found));
+            Ok(())
+        })?;
+        Ok(rows)
+    }
+
     /// Calls `row` for each row of the answer, as it comes.
     fn each(
         &mut self,
@@ -382,7 +456,9 @@ impl MariaDb {
 
 fn create_tables(conn: &mut Conn, database: &str) -> Result<(), Refusal> {
     // Statements end at the line's end; no text of ours holds a semicolon there.
-    for statement in schema(database).split(";\n") {
+    let schema = schema(database);
+    let tables = schema.strip_suffix(SERVER_VIEWS).unwrap_or(&schema);
+    for statement in tables.split(";\n") {
         if !is_comment(statement) {
             conn.query_drop(statement)?;
         }
@@ -405,7 +481,7 @@ fn explain(server: &Server, database: &str, error: &Refusal) -> Error {
         let database = quote(database);
         message.push_str(&format!(
             "; an administrator runs: conntracker schema --store mariadb | mariadb, and then: \
-             GRANT SELECT, INSERT, UPDATE, DELETE ON {database}.* TO this account"
+             GRANT SELECT, INSERT, UPDATE, DELETE, EXECUTE ON {database}.* TO this account"
         ));
     }
     Error::Store {

@@ -12,6 +12,8 @@ pub(super) const NAME: usize = 352;
 pub(super) const HOST: usize = 255;
 pub(super) const ACCOUNT: usize = 600;
 pub(super) const REASON: usize = 500;
+pub(super) const VERDICT: usize = 1_000;
+pub(super) const CANDIDATES: usize = 10_000;
 pub(super) const FILE: usize = 4_096;
 pub(super) const SOURCE: usize = 512;
 pub(super) const COLLECTOR: usize = 128;
@@ -53,4 +55,9 @@ pub(super) fn seconds(row: &Row, column: usize) -> Option<UtcSeconds> {
 /// The number in a column.
 pub(super) fn count(row: &Row, column: usize) -> u64 {
     row.get_opt(column).and_then(Result::ok).unwrap_or(0)
+}
+
+/// Words of ours in a column.
+pub(super) fn words(row: &mut Row, column: usize) -> String {
+    String::from_utf8_lossy(&name(row, column).0).into_owned()
 }

@@ -6,9 +6,10 @@ use mysql::prelude::Queryable;
 use mysql::{Error as Refusal, Transaction, Value};
 
 use super::value::{
-    ACCOUNT, FILE, HOST, NAME, REASON, SERVER, count, encode, encode_name, name, time,
+    ACCOUNT, CANDIDATES, FILE, HOST, NAME, REASON, SERVER, VERDICT, count, encode, encode_name,
+    name, time,
 };
-use crate::store::{Batch, MAX_QUARANTINE, failures};
+use crate::store::{Batch, MAX_QUARANTINE, Status, failures};
 
 /// How many rows one statement writes. A row has some 60 bytes; the longest names that a server
 /// knows make it 3 KB.
@@ -78,6 +79,65 @@ const QUARANTINE: Statement = Statement {
     separator: ", ",
     tail: "",
 };
+
+const STATUS: Statement = Statement {
+    head: "INSERT INTO account_status
+               (server, user, host, state, reason, last_seen, last_active, connects, clients, exact,
+                known_since, checked_at) VALUES ",
+    row: "(?, ?, ?, ?, ?, FROM_UNIXTIME(?), FROM_UNIXTIME(?), ?, ?, ?, FROM_UNIXTIME(?), FROM_UNIXTIME(?))",
+    separator: ", ",
+    tail: "",
+};
+
+const UNEXPLAINED: Statement = Statement {
+    head:
+        "INSERT INTO unexplained_logins
+               (server, name, host, last_seen, last_active, connects, accounts, checked_at) VALUES ",
+    row: "(?, ?, ?, FROM_UNIXTIME(?), FROM_UNIXTIME(?), ?, ?, FROM_UNIXTIME(?))",
+    separator: ", ",
+    tail: "",
+};
+
+/// Replaces what was found of a server.
+pub(super) fn status(tx: &mut Transaction<'_>, status: &Status) -> Result<(), Refusal> {
+    let server = encode_name(&status.server, SERVER);
+    let checked_at = time(Some(status.checked_at));
+    tx.exec_drop("DELETE FROM account_status WHERE server = ?", (&server,))?;
+    tx.exec_drop(
+        "DELETE FROM unexplained_logins WHERE server = ?",
+        (&server,),
+    )?;
+    let accounts = status.accounts.iter().map(|account| {
+        vec![
+            server.clone(),
+            encode_name(&account.user, NAME),
+            encode_name(&account.host, HOST),
+            Value::Bytes(encode(&account.state, REASON)),
+            Value::Bytes(encode(&account.reason, VERDICT)),
+            time(account.last_seen),
+            time(account.last_active),
+            Value::UInt(account.connects),
+            Value::UInt(account.clients),
+            Value::UInt(account.exact.into()),
+            time(account.known_since),
+            checked_at.clone(),
+        ]
+    });
+    write_rows(tx, &STATUS, accounts)?;
+    let logins = status.unexplained.iter().map(|login| {
+        vec![
+            server.clone(),
+            encode_name(&login.name, NAME),
+            encode_name(&login.host, HOST),
+            time(login.last_seen),
+            time(login.last_active),
+            Value::UInt(login.connects),
+            Value::Bytes(encode(&login.accounts, CANDIDATES)),
+            checked_at.clone(),
+        ]
+    });
+    write_rows(tx, &UNEXPLAINED, logins)
+}
 
 /// Adds `batch`, rows in key order; `source` is the log's path as its column holds it.
 pub(super) fn write(

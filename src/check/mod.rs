@@ -1,0 +1,202 @@
+//! The cross-check: logins of the log against the accounts of the server.
+//!
+//! Pure: [`CrossCheck`] is told what the store holds and what the server says, and says for each
+//! account whether it is used, and how sure that is. Nothing is claimed beyond the evidence: an
+//! account is called unused only if the log covers the whole time in question without a gap, no login
+//! in doubt may be its own, and the list of connections shows that it is not in use now.
+
+mod coverage;
+pub mod finding;
+mod state;
+
+use hashbrown::HashMap;
+
+use crate::account::{Account, Accounts, Attribution, Resolver, RowId};
+use crate::name::Name;
+use crate::server::{Connection, Facts};
+use crate::store::{AccountUse, Coverage, Doubtful, ProxiedAccount};
+use crate::time::{Span, UtcSeconds};
+
+pub use coverage::{Covered, Gap};
+pub use finding::{Finding, Severity};
+pub use state::{State, Verdict};
+
+/// How many clients of an account are named.
+const MAX_CLIENTS: usize = 5;
+
+/// What speaks for the use of one account.
+#[derive(Clone, Debug, Default)]
+struct Use {
+    /// What is certainly its own.
+    last_seen: Option<UtcSeconds>,
+    last_active: Option<UtcSeconds>,
+    connects: u64,
+    /// Number of different (name, host).
+    clients: u64,
+    /// Some of them, the hosts.
+    hosts: Vec<Name>,
+    /// Last sign of use that may be its own or another account's.
+    possible: Option<UtcSeconds>,
+    /// Last login in doubt that may be its own.
+    doubtful: Option<UtcSeconds>,
+    /// A client is connected that is its own; or may be.
+    connected: bool,
+    maybe_connected: bool,
+}
+
+/// The logins of one (name, host), and whose they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    /// The user name that the client gave.
+    pub name: Name,
+    /// The client's host.
+    pub host: Name,
+    /// Last successful authentication.
+    pub last_seen: Option<UtcSeconds>,
+    /// Last sign of use of any kind.
+    pub last_active: Option<UtcSeconds>,
+    /// Number of CONNECT records.
+    pub connects: u64,
+    /// The account.
+    pub attribution: Attribution,
+}
+
+/// Takes evidence, then judges.
+pub struct CrossCheck<'a> {
+    facts: &'a Facts,
+    accounts: Accounts,
+    uses: Vec<Use>,
+    logins: Vec<Login>,
+    /// Accounts by their name in a PROXY_CONNECT record.
+    proxied: HashMap<Vec<u8>, RowId>,
+    resolver: &'a mut dyn Resolver,
+}
+
+/// What came out.
+pub struct Judged {
+    /// One for each account, in the order of user and host pattern.
+    pub verdicts: Vec<Verdict>,
+    /// All logins, in the order of the store.
+    pub logins: Vec<Login>,
+    /// The accounts that [`Login::attribution`] refers to.
+    pub accounts: Accounts,
+    /// What the log covers.
+    pub covered: Covered,
+    /// When.
+    pub checked_at: UtcSeconds,
+}
+
+impl<'a> CrossCheck<'a> {
+    /// Begins with what the server says; who is connected now counts at once. `resolver` answers for
+    /// the database host.
+    pub fn new(facts: &'a Facts, resolver: &'a mut dyn Resolver) -> Self {
+        let accounts = Accounts::new(facts.accounts.clone(), facts.rules);
+        let names = |(row, account): (u32, &Account)| {
+            let (user, host) = (&account.user.0[..], &account.host.text().0[..]);
+            ([b"`", user, b"`@`", host, b"`"].concat(), RowId(row))
+        };
+        let mut this = Self {
+            facts,
+            uses: vec![Use::default(); accounts.rows().len()],
+            logins: Vec::new(),
+            proxied: (0..).zip(accounts.rows()).map(names).collect(),
+            accounts,
+            resolver,
+        };
+        for Connection { name, host, .. } in facts.connections.iter().flatten() {
+            let attribution = this.accounts.attribute(name, host, this.resolver);
+            let exact = attribution.exact().is_some();
+            for row in attribution.rows() {
+                let used = &mut this.uses[row.0 as usize];
+                used.connected |= exact;
+                used.maybe_connected |= !exact;
+            }
+        }
+        this
+    }
+
+    /// Takes the logins of one (name, host).
+    pub fn login(&mut self, login: AccountUse) {
+        let attribution = self
+            .accounts
+            .attribute(&login.name, &login.host, self.resolver);
+        let exact = attribution.exact().is_some();
+        for row in attribution.rows() {
+            let used = &mut self.uses[row.0 as usize];
+            used.clients += 1;
+            if used.hosts.len() < MAX_CLIENTS && !used.hosts.contains(&login.host) {
+                used.hosts.push(login.host.clone());
+            }
+            if exact {
+                used.last_seen = used.last_seen.max(login.last_seen);
+                used.last_active = used.last_active.max(login.last_active);
+                used.connects += login.connects;
+            } else {
+                used.possible = used.possible.max(login.last_active);
+            }
+        }
+        self.logins.push(Login {
+            name: login.name,
+            host: login.host,
+            last_seen: login.last_seen,
+            last_active: login.last_active,
+            connects: login.connects,
+            attribution,
+        });
+    }
+
+    /// Takes the uses of an account through a proxy. They name the account itself.
+    pub fn proxied(&mut self, used: &ProxiedAccount) {
+        if let Some(row) = self.proxied.get(&used.account.0) {
+            let account = &mut self.uses[row.0 as usize];
+            account.last_seen = account.last_seen.max(Some(used.last_seen));
+            account.last_active = account.last_active.max(Some(used.last_seen));
+        }
+    }
+
+    /// Takes a login that was not believed: whose it would be must not be called unused.
+    pub fn doubt(&mut self, doubtful: &Doubtful) {
+        let attribution = self
+            .accounts
+            .attribute(&doubtful.name, &doubtful.host, self.resolver);
+        // A time that can't be read may be now.
+        let time = doubtful.time.unwrap_or(self.facts.now);
+        for row in attribution.rows() {
+            let used = &mut self.uses[row.0 as usize];
+            used.doubtful = used.doubtful.max(Some(time));
+        }
+    }
+
+    /// Judges. `first_checked` says since when an account is known to be there.
+    pub fn judge(
+        self,
+        coverage: Vec<Coverage>,
+        unused_after: Span,
+        first_checked: &HashMap<(Name, Name), UtcSeconds>,
+    ) -> Judged {
+        let covered = Covered::of(coverage);
+        let judge = state::Judge {
+            facts: self.facts,
+            covered: &covered,
+            since: UtcSeconds(self.facts.now.0.saturating_sub(unused_after.0)),
+        };
+        let mut verdicts: Vec<_> = self
+            .accounts
+            .rows()
+            .iter()
+            .zip(&self.uses)
+            .map(|(account, used)| {
+                let key = (account.user.clone(), account.host.text().clone());
+                judge.verdict(account, used, first_checked.get(&key).copied())
+            })
+            .collect();
+        verdicts.sort_by(|a, b| (&a.user, &a.host).cmp(&(&b.user, &b.host)));
+        Judged {
+            verdicts,
+            logins: self.logins,
+            accounts: self.accounts,
+            checked_at: self.facts.now,
+            covered,
+        }
+    }
+}

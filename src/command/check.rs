@@ -1,0 +1,182 @@
+//! `conntracker check`: which accounts of this server are used, and how sure is that?
+
+use hashbrown::HashMap;
+use log::{error, warn};
+
+use crate::check::{CrossCheck, Finding, Judged, Severity, finding};
+use crate::cli::CheckFlags;
+use crate::config::Config;
+use crate::error::{Error, ExitStatus, Result};
+use crate::name::Name;
+use crate::report::{self, CheckFormat, Checked, Look};
+use crate::server::{self, Facts, HostResolver};
+use crate::store::{
+    AccountFilter, AccountStatus, MAX_UNEXPLAINED, Status, Store, UnexplainedLogin,
+};
+
+/// Compares the store with the server, keeps the result in every store, and prints it.
+pub(super) fn run(flags: &CheckFlags, config: &Config) -> Result<ExitStatus> {
+    let facts = server::ask(&config.server, &config.mariadb.database)?;
+    let mut status = ExitStatus::Fine;
+    let mut stores = Vec::new();
+    for kind in &config.stores {
+        match super::run::open(*kind, config) {
+            Ok(store) => stores.push(store),
+            Err(problem) => {
+                error!("{problem}");
+                status = ExitStatus::Failed;
+            }
+        }
+    }
+    // The first one that is there is asked; all keep the answer.
+    let Some(asked) = stores.first_mut() else {
+        return Ok(status);
+    };
+    let server = name_of_server(config, &mut **asked, &facts)?;
+    let judged = judge(config, &mut **asked, &facts, &server)?;
+    let kept = status_of(&server, &judged);
+    for store in &mut stores {
+        if let Err(problem) = store.keep_status(&kept) {
+            error!("{problem}");
+            status = ExitStatus::Failed;
+        }
+    }
+
+    let findings = finding::of_accounts(&judged);
+    let checked = Checked {
+        server: &server,
+        facts: &facts,
+        judged: &judged,
+        findings: &findings,
+    };
+    match flags.format {
+        CheckFormat::Json => report::print_check_json(&checked, super::stdout())?,
+        // Nothing to say, and asked to say no more.
+        CheckFormat::Table if findings.is_empty() && log::max_level() < log::Level::Warn => {}
+        CheckFormat::Table => {
+            for unknown in &facts.unknown {
+                warn!("{}: not known: {unknown}", facts.described);
+            }
+            let look = Look::of_stdout(config.time_zone, judged.checked_at);
+            report::print_check_tables(&checked, &look, super::stdout())?;
+        }
+    }
+    Ok(status.max(worst(&findings, &facts)))
+}
+
+fn worst(findings: &[Finding], facts: &Facts) -> ExitStatus {
+    let of = |finding: &Finding| match finding.severity {
+        Severity::Warning => ExitStatus::Warning,
+        Severity::Critical => ExitStatus::Critical,
+    };
+    let not_checked = match facts.unknown.is_empty() {
+        true => ExitStatus::Fine,
+        false => ExitStatus::Warning,
+    };
+    findings.iter().map(of).fold(not_checked, ExitStatus::max)
+}
+
+/// The name under which this server's logins stand in the store: as configured, as the run that read
+/// its log called it, or as the server calls itself.
+fn name_of_server(config: &Config, store: &mut dyn Store, facts: &Facts) -> Result<Name> {
+    if let Some(name) = &config.server_name {
+        return Ok(Name::from(&**name));
+    }
+    let checkpoints = store.checkpoints()?;
+    let is_configured = |source: &String| {
+        let mut logs = config.audit_log.iter();
+        logs.any(|log| log.to_string_lossy() == **source)
+    };
+    let mut names: Vec<_> = checkpoints
+        .iter()
+        .filter(|(source, _)| is_configured(source))
+        .chain(&checkpoints)
+        .map(|(_, checkpoint)| &checkpoint.server)
+        .filter(|name| !name.0.is_empty())
+        .collect();
+    if checkpoints.iter().any(|(source, _)| is_configured(source)) {
+        names.truncate(1);
+    }
+    names.dedup();
+    if let Some(name) = names.iter().find(|name| ***name == facts.hostname) {
+        return Ok((*name).clone());
+    }
+    match names[..] {
+        [name] => Ok(name.clone()),
+        [] => Ok(facts.hostname.clone()),
+        [..] => {
+            let shown: Vec<_> = names.iter().map(|name| name.escaped()).collect();
+            Err(Error::Config(format!(
+                "{} holds the logins of {}, and the server calls itself {}; say with --server-name \
+                 which of them it is",
+                store.describe(),
+                shown.join(", "),
+                facts.hostname
+            )))
+        }
+    }
+}
+
+fn judge(config: &Config, store: &mut dyn Store, facts: &Facts, server: &Name) -> Result<Judged> {
+    let mut resolver = HostResolver::default();
+    let mut check = CrossCheck::new(facts, &mut resolver);
+    let filter = AccountFilter {
+        server: Some(server.clone()),
+        not_active_since: None,
+    };
+    store.accounts(&filter, &mut |login| {
+        check.login(login);
+        Ok(())
+    })?;
+    for used in store.proxied_accounts(server)? {
+        check.proxied(&used);
+    }
+    store.quarantine(None, &mut |doubtful| {
+        if doubtful.server == *server {
+            check.doubt(&doubtful);
+        }
+        Ok(())
+    })?;
+    let known: HashMap<_, _> = store
+        .account_status(server)?
+        .into_iter()
+        .filter_map(|status| Some(((status.user, status.host), status.known_since?)))
+        .collect();
+    let coverage = store.coverage(server)?;
+    Ok(check.judge(coverage, config.check.unused_after, &known))
+}
+
+fn status_of(server: &Name, judged: &Judged) -> Status {
+    let account = |verdict: &crate::check::Verdict| AccountStatus {
+        user: verdict.user.clone(),
+        host: verdict.host.clone(),
+        state: verdict.state.name().to_owned(),
+        reason: verdict.reason.clone(),
+        last_seen: verdict.last_seen,
+        last_active: verdict.last_active,
+        connects: verdict.connects,
+        clients: verdict.clients,
+        exact: verdict.exact,
+        // From now on it is known that it is there.
+        known_since: verdict.known_since.or(Some(judged.checked_at)),
+    };
+    let login = |login: &crate::check::Login| UnexplainedLogin {
+        name: login.name.clone(),
+        host: login.host.clone(),
+        last_seen: login.last_seen,
+        last_active: login.last_active,
+        connects: login.connects,
+        accounts: report::candidates(login, &judged.accounts),
+    };
+    let unexplained = judged.logins.iter();
+    Status {
+        server: server.clone(),
+        checked_at: judged.checked_at,
+        accounts: judged.verdicts.iter().map(account).collect(),
+        unexplained: unexplained
+            .filter(|login| login.attribution.exact().is_none())
+            .take(MAX_UNEXPLAINED)
+            .map(login)
+            .collect(),
+    }
+}
