@@ -104,7 +104,7 @@ impl<'a> CrossCheck<'a> {
             resolver,
         };
         for Connection { name, host, .. } in facts.connections.iter().flatten() {
-            let attribution = this.accounts.attribute(name, host, this.resolver);
+            let attribution = this.attribute(name, host);
             let exact = attribution.exact().is_some();
             for row in attribution.rows() {
                 let used = &mut this.uses[row.0 as usize];
@@ -115,11 +115,33 @@ impl<'a> CrossCheck<'a> {
         this
     }
 
+    /// Whose a login is, as far as the account table tells.
+    ///
+    /// The table's columns are CHAR, which lose spaces at the end: an account `sp ` is `sp` there,
+    /// and for the server too from the next time that it loads its accounts (seen on 10.11.19).
+    /// So a login as `sp ` may have been that of a row that reads `sp`.
+    fn attribute(&mut self, name: &Name, host: &Name) -> Attribution {
+        let attribution = self.accounts.attribute(name, host, self.resolver);
+        let Some(b' ') = name.0.last() else {
+            return attribution;
+        };
+        let trimmed = Name::from(name.0.trim_ascii_end());
+        let other = self.accounts.attribute(&trimmed, host, self.resolver);
+        let mut rows = other.rows().to_vec();
+        rows.extend(attribution.rows());
+        rows.dedup();
+        match rows[..] {
+            [] => Attribution::NoAccount,
+            _ => Attribution::Candidates {
+                rows,
+                no_account: true,
+            },
+        }
+    }
+
     /// Takes the logins of one (name, host).
     pub fn login(&mut self, login: AccountUse) {
-        let attribution = self
-            .accounts
-            .attribute(&login.name, &login.host, self.resolver);
+        let attribution = self.attribute(&login.name, &login.host);
         let exact = attribution.exact().is_some();
         for row in attribution.rows() {
             let used = &mut self.uses[row.0 as usize];
@@ -156,9 +178,7 @@ impl<'a> CrossCheck<'a> {
 
     /// Takes a login that was not believed: whose it would be must not be called unused.
     pub fn doubt(&mut self, doubtful: &Doubtful) {
-        let attribution = self
-            .accounts
-            .attribute(&doubtful.name, &doubtful.host, self.resolver);
+        let attribution = self.attribute(&doubtful.name, &doubtful.host);
         // A time that can't be read may be now.
         let time = doubtful.time.unwrap_or(self.facts.now);
         for row in attribution.rows() {

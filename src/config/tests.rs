@@ -128,7 +128,30 @@ fn a_wrong_setting_in_the_file_is_named() {
             "[sqlite]\npaht = 'x'",
             "sqlite.paht: there is no such key; ",
         ),
-        ("[check]\nonly = 1", "check: there is no such key; "),
+        (
+            "[mail]\nto = 'x'",
+            "mail: there is no such key; there are audit_log, ",
+        ),
+        (
+            "[mariadb]\nport = 70000",
+            "mariadb.port: found signed int `70000`; write a port, such as 3306",
+        ),
+        (
+            "[mariadb]\ntls = 'yes'",
+            "mariadb.tls: found string \"yes\"; write true or false",
+        ),
+        (
+            "[mariadb]\nsocket = '/s'\nhost = 'h'",
+            "mariadb.socket: mariadb.host is set too; set one of them; write a path",
+        ),
+        (
+            "[mariadb]\npassword = 'secret'",
+            "mariadb.password: a password does not stand in the configuration; set password_file ",
+        ),
+        (
+            "[check]\nunused_after = '90'",
+            "check.unused_after: '90' is not a span of time: write 90d, 36h or 2w; write a time span",
+        ),
         (
             "audit_log = '/x'",
             "audit_log: found string \"/x\"; write a list of paths, such as ",
@@ -305,4 +328,47 @@ fn a_wrong_setting_in_the_go_programs_file_is_named() {
             "{text}: {error}"
         );
     }
+}
+
+#[test]
+fn the_audited_server_is_this_machines() {
+    let local = Setting::new()
+        .toml("[mariadb]\nsocket = '/s'\nuser = 'u'\npassword_file = '/p'")
+        .env("CONNTRACKER_MARIADB__PASSWORD", "secret");
+    let config = local.load().unwrap().config;
+    assert_eq!(config.server, config.mariadb.access);
+    assert!(config.server.password.is_some());
+
+    let central = Setting::new()
+        .toml("[mariadb]\nhost = 'h'\nport = 3307\nuser = 'u'\npassword_file = '/p'")
+        .env("CONNTRACKER_MARIADB__TLS_CA", "/ca")
+        .env("CONNTRACKER_MARIADB__PASSWORD", "secret")
+        .flag("--socket", "mariadb.socket", "/typed")
+        .flag("--socket", "server.socket", "/typed");
+    let config = central.load().unwrap().config;
+    assert_eq!(config.mariadb.access.socket, None);
+    assert_eq!(config.mariadb.access.port, Some(3307));
+    assert_eq!(config.mariadb.access.tls_ca, Some("/ca".into()));
+    let typed = Access {
+        socket: Some("/typed".into()),
+        ..Access::default()
+    };
+    assert_eq!(config.server, typed);
+}
+
+#[test]
+fn a_password_is_not_shown() {
+    let setting = Setting::new().env("CONNTRACKER_MARIADB__PASSWORD", "secret");
+    let loaded = setting.load().unwrap();
+    assert!(!format!("{loaded:?}").contains("secret"));
+    let setting = Setting::new().env("CONNTRACKER_MARIADB__PORT", "many");
+    assert_eq!(
+        setting.error(),
+        "environment variable CONNTRACKER_MARIADB__PORT: found string \"many\"; write a port, such as 3306"
+    );
+    let setting = Setting::new().env("CONNTRACKER_MARIADB__TLS", "false");
+    assert_eq!(
+        setting.load().unwrap().config.mariadb.access.tls,
+        Some(false)
+    );
 }

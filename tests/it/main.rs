@@ -8,6 +8,7 @@
 
 mod attacks;
 mod cases;
+mod check;
 mod cli;
 mod client;
 mod container;

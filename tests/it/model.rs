@@ -22,8 +22,10 @@ use conntracker::audit_log::source;
 use conntracker::checkpoint::Checkpoint;
 use conntracker::error::{Error, Result};
 use conntracker::ingest::{Outcome, Settings, ingest};
+use conntracker::name::Name;
 use conntracker::store::{
-    AccountFilter, AccountUse, Batch, Commit, Doubtful, FailedConnect, Sqlite, Store,
+    AccountFilter, AccountStatus, AccountUse, Batch, Commit, Coverage, Doubtful, FailedConnect,
+    ProxiedAccount, Sqlite, Status, Store,
 };
 use conntracker::time::{UtcSeconds, Zone};
 use tempfile::TempDir;
@@ -640,6 +642,22 @@ impl Store for Poor {
         row: &mut dyn FnMut(Doubtful) -> Result<()>,
     ) -> Result<()> {
         self.store.quarantine(since, row)
+    }
+
+    fn coverage(&mut self, server: &Name) -> Result<Vec<Coverage>> {
+        self.store.coverage(server)
+    }
+
+    fn proxied_accounts(&mut self, server: &Name) -> Result<Vec<ProxiedAccount>> {
+        self.store.proxied_accounts(server)
+    }
+
+    fn account_status(&mut self, server: &Name) -> Result<Vec<AccountStatus>> {
+        self.store.account_status(server)
+    }
+
+    fn keep_status(&mut self, status: &Status) -> Result<()> {
+        self.store.keep_status(status)
     }
 }
 

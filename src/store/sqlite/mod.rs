@@ -5,7 +5,9 @@
 //! its log back at the end), both fully synchronous. And a database without `-wal` and `-shm` files can
 //! be read by an account that may not write beside it, and copied with `cp` between runs.
 
-use std::collections::HashSet;
+mod legacy;
+mod write;
+
 use std::fs::{DirBuilder, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -21,7 +23,7 @@ use rusqlite::{
 use super::failures::{self, Attempts};
 use super::{
     AccountFilter, AccountStatus, AccountUse, Batch, Commit, Coverage, Doubtful, FailedConnect,
-    MAX_QUARANTINE, ProxiedAccount, Status, Store,
+    ProxiedAccount, Status, Store,
 };
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
@@ -29,16 +31,13 @@ use crate::name::Name;
 use crate::time::UtcSeconds;
 
 /// The tables, as `conntracker schema` prints them.
-pub const SCHEMA: &str = include_str!("../../sql/sqlite.sql");
+pub const SCHEMA: &str = include_str!("../../../sql/sqlite.sql");
 
 /// Version of [`SCHEMA`], kept in SQLite's `user_version`.
 const VERSION: i64 = 2;
 
 /// How long to wait for another run that is writing, in seconds.
 const PATIENCE: u64 = 30;
-
-/// The server of rows that were taken over from the Go program, until the log names one.
-const UNKNOWN_SERVER: &str = "";
 
 /// A SQLite file.
 #[derive(Debug)]
@@ -159,7 +158,7 @@ impl Sqlite {
                 0 => {
                     tx.execute_batch("DROP TABLE IF EXISTS accounts")?;
                     tx.execute_batch(SCHEMA)?;
-                    upsert_accounts(tx, &old)?;
+                    write::upsert_accounts(tx, &old)?;
                 }
                 // All that is missing is tables.
                 _ => tx.execute_batch(SCHEMA)?,
@@ -173,70 +172,6 @@ impl Sqlite {
         create(&tx)
             .and_then(|()| tx.commit())
             .map_err(|error| explain(&path, error))
-    }
-
-    /// The rows of the Go program's table `Accounts(name, host, last_seen)`, without its bookmark:
-    /// it kept the time up to which it had read under `mysql@localhost`.
-    fn legacy_accounts(&self) -> Result<Vec<AccountUse>> {
-        let fail = |error| self.error(error);
-        let columns: Vec<String> = self
-            .db
-            .prepare("SELECT lower(name) FROM pragma_table_info('accounts')")
-            .and_then(|mut statement| statement.query_map([], |row| row.get(0))?.collect())
-            .map_err(fail)?;
-        if columns.is_empty() {
-            let tables: i64 = self
-                .db
-                .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
-                .map_err(fail)?;
-            if tables > 0 {
-                return Err(self.foreign());
-            }
-            return Ok(Vec::new());
-        }
-        if !["name", "host", "last_seen"]
-            .iter()
-            .all(|column| columns.iter().any(|c| c == column))
-        {
-            return Err(self.foreign());
-        }
-        let mut statement = self
-            .db
-            .prepare("SELECT name, host, last_seen FROM accounts")
-            .map_err(fail)?;
-        let rows = statement.query_map([], |row| {
-            Ok((
-                name_of(row.get_ref(0)?),
-                name_of(row.get_ref(1)?),
-                legacy_time(row.get_ref(2)?),
-            ))
-        });
-        let mut accounts = Vec::new();
-        for row in rows.map_err(fail)? {
-            let (name, host, last_seen) = row.map_err(fail)?;
-            if name.0 == b"mysql" && host.0 == b"localhost" {
-                continue;
-            }
-            accounts.push(AccountUse {
-                server: Name::from(UNKNOWN_SERVER),
-                name,
-                host,
-                first_seen: None,
-                last_seen,
-                last_active: last_seen,
-                connects: 0,
-            });
-        }
-        accounts.sort_by(|a, b| (&a.name, &a.host).cmp(&(&b.name, &b.host)));
-        Ok(accounts)
-    }
-
-    fn foreign(&self) -> Error {
-        Error::Store {
-            store: describe(&self.path),
-            message: "is a database of another program; set sqlite.path to a file of our own"
-                .into(),
-        }
     }
 
     fn error(&self, error: rusqlite::Error) -> Error {
@@ -302,37 +237,6 @@ fn explain(path: &Path, error: rusqlite::Error) -> Error {
     Error::Store {
         store: describe(path),
         message: format!("{error}{hint}"),
-    }
-}
-
-/// The times that Go's SQLite drivers write; local ones are taken as UTC, which they mostly are.
-fn legacy_time(value: ValueRef<'_>) -> Option<UtcSeconds> {
-    match value {
-        ValueRef::Integer(seconds) => Some(UtcSeconds(seconds)),
-        ValueRef::Text(text) => {
-            let text = std::str::from_utf8(text).ok()?.trim();
-            // Go prints a zone's name, and a monotonic reading, behind the offset.
-            let text = text.split(" m=").next()?;
-            chrono::DateTime::parse_from_rfc3339(text)
-                .or_else(|_| chrono::DateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f%:z"))
-                .or_else(|_| chrono::DateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f %z"))
-                .or_else(|_| {
-                    let offset_only = text.rsplit_once(' ').map_or(text, |(front, _)| front);
-                    chrono::DateTime::parse_from_str(offset_only, "%Y-%m-%d %H:%M:%S%.f %z")
-                })
-                .map(|time| time.timestamp())
-                .or_else(|_| {
-                    chrono::NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f")
-                        .or_else(|_| {
-                            chrono::NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f")
-                        })
-                        .or_else(|_| chrono::NaiveDateTime::parse_from_str(text, "%Y%m%d %H:%M:%S"))
-                        .map(|time| time.and_utc().timestamp())
-                })
-                .ok()
-                .map(UtcSeconds)
-        }
-        _ => None,
     }
 }
 
@@ -426,7 +330,7 @@ impl Store for Sqlite {
             return Ok(Commit::Overtaken);
         }
         let generation = stored.unwrap_or(0) + 1;
-        write(&tx, source, generation, &state, batch)
+        write::write(&tx, source, generation, &state, batch)
             .and_then(|()| tx.commit())
             .map_err(fail)?;
         Ok(Commit::Done)
@@ -591,7 +495,7 @@ impl Store for Sqlite {
             .db
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(|error| explain(path, error))?;
-        write_status(&tx, status)
+        write::status(&tx, status)
             .and_then(|()| tx.commit())
             .map_err(|error| explain(path, error))
     }
@@ -610,240 +514,4 @@ impl Sqlite {
             .and_then(|mut found| found.query_map(params![server], row)?.collect())
             .map_err(|error| self.error(error))
     }
-}
-
-fn write_status(tx: &Transaction<'_>, status: &Status) -> rusqlite::Result<()> {
-    for table in ["account_status", "unexplained_logins"] {
-        tx.execute(
-            &format!("DELETE FROM {table} WHERE server = ?1"),
-            params![status.server],
-        )?;
-    }
-    let mut insert = tx.prepare_cached(
-        "INSERT INTO account_status (server, user, host, state, reason, last_seen, last_active,
-                                     connects, clients, exact, known_since, checked_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-    )?;
-    for account in &status.accounts {
-        insert.execute(params![
-            status.server,
-            account.user,
-            account.host,
-            account.state,
-            account.reason,
-            account.last_seen,
-            account.last_active,
-            account.connects as i64,
-            account.clients as i64,
-            account.exact,
-            account.known_since,
-            status.checked_at
-        ])?;
-    }
-    let mut insert = tx.prepare_cached(
-        "INSERT INTO unexplained_logins (server, name, host, last_seen, last_active, connects,
-                                         accounts, checked_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-    )?;
-    for login in &status.unexplained {
-        insert.execute(params![
-            status.server,
-            login.name,
-            login.host,
-            login.last_seen,
-            login.last_active,
-            login.connects as i64,
-            login.accounts,
-            status.checked_at
-        ])?;
-    }
-    Ok(())
-}
-
-fn write(
-    tx: &Transaction<'_>,
-    source: &str,
-    generation: i64,
-    state: &str,
-    batch: &Batch,
-) -> rusqlite::Result<()> {
-    tx.prepare_cached(
-        "INSERT INTO checkpoints (source, generation, written_at, state) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT (source) DO UPDATE SET
-             generation = excluded.generation, written_at = excluded.written_at,
-             state = excluded.state",
-    )?
-    .execute(params![source, generation, UtcSeconds::now(), state])?;
-    if generation == 1 {
-        claim_legacy_accounts(tx, &batch.server)?;
-    }
-    upsert_accounts(tx, &batch.accounts)?;
-    let mut active = tx.prepare_cached(
-        "UPDATE accounts SET last_active = max(coalesce(last_active, ''), ?4)
-         WHERE server = ?1 AND name = ?2 AND host = ?3",
-    )?;
-    for (name, host, at) in &batch.activity {
-        active.execute(params![batch.server, name, host, at])?;
-    }
-    let mut proxied = tx.prepare_cached(
-        "INSERT INTO proxied_accounts (server, account, first_seen, last_seen, connects)
-         VALUES (?1, ?2, ?3, ?4, ?5)
-         ON CONFLICT (server, account) DO UPDATE SET
-             first_seen = min(first_seen, excluded.first_seen),
-             last_seen = max(last_seen, excluded.last_seen),
-             connects = connects + excluded.connects",
-    )?;
-    for used in &batch.proxied {
-        proxied.execute(params![
-            used.server,
-            used.account,
-            used.first_seen,
-            used.last_seen,
-            used.connects as i64
-        ])?;
-    }
-    write_failed(tx, batch)?;
-    write_quarantine(tx, batch)?;
-    write_coverage(tx, source, batch)
-}
-
-/// Rows of the Go program belong to the server whose log is read first.
-fn claim_legacy_accounts(tx: &Transaction<'_>, server: &Name) -> rusqlite::Result<()> {
-    if server.0 == UNKNOWN_SERVER.as_bytes() {
-        return Ok(());
-    }
-    tx.execute(
-        "UPDATE OR IGNORE accounts SET server = ?1 WHERE server = ?2",
-        params![server, UNKNOWN_SERVER],
-    )?;
-    Ok(())
-}
-
-fn upsert_accounts(tx: &Transaction<'_>, accounts: &[AccountUse]) -> rusqlite::Result<()> {
-    // min() and max() of SQLite are NULL if one side is.
-    let mut upsert = tx.prepare_cached(
-        "INSERT INTO accounts (server, name, host, first_seen, last_seen, last_active, connects)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-         ON CONFLICT (server, name, host) DO UPDATE SET
-             first_seen = coalesce(min(first_seen, excluded.first_seen), first_seen, excluded.first_seen),
-             last_seen = coalesce(max(last_seen, excluded.last_seen), last_seen, excluded.last_seen),
-             last_active = coalesce(max(last_active, excluded.last_active), last_active, excluded.last_active),
-             connects = connects + excluded.connects",
-    )?;
-    for used in accounts {
-        upsert.execute(params![
-            used.server,
-            used.name,
-            used.host,
-            used.first_seen,
-            used.last_seen,
-            used.last_active,
-            used.connects as i64
-        ])?;
-    }
-    Ok(())
-}
-
-fn write_failed(tx: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<()> {
-    if batch.failed.is_empty() {
-        return Ok(());
-    }
-    let rows = tx
-        .prepare_cached("SELECT count(*) FROM failed_connects WHERE server = ?1")?
-        .query_row(params![batch.server], |row| row.get::<_, i64>(0))? as usize;
-    let mut known = HashSet::new();
-    if failures::needs_keys(rows, batch.failed.len()) {
-        let mut keys =
-            tx.prepare_cached("SELECT name, host, code FROM failed_connects WHERE server = ?1")?;
-        let mut keys = keys.query(params![batch.server])?;
-        while let Some(row) = keys.next()? {
-            let code = count_of(row.get_ref(2)?) as u32;
-            known.insert((name_of(row.get_ref(0)?), name_of(row.get_ref(1)?), code));
-        }
-    }
-    let mut upsert = tx.prepare_cached(
-        "INSERT INTO failed_connects (server, name, host, code, first_seen, last_seen, attempts)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-         ON CONFLICT (server, name, host, code) DO UPDATE SET
-             first_seen = min(first_seen, excluded.first_seen),
-             last_seen = max(last_seen, excluded.last_seen),
-             attempts = attempts + excluded.attempts",
-    )?;
-    for ((name, host, code), seen) in failures::fold(&batch.failed, rows, known) {
-        upsert.execute(params![
-            batch.server,
-            name,
-            host,
-            code,
-            seen.first_seen,
-            seen.last_seen,
-            seen.attempts as i64
-        ])?;
-    }
-    Ok(())
-}
-
-fn write_quarantine(tx: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<()> {
-    for row in &batch.withdrawn {
-        tx.prepare_cached(
-            "DELETE FROM quarantine
-             WHERE server = ?1 AND name = ?2 AND host = ?3 AND connectionid = ?4 AND offset = ?5",
-        )?
-        .execute(params![
-            batch.server,
-            row.name,
-            row.host,
-            row.connectionid as i64,
-            row.offset as i64
-        ])?;
-    }
-    if batch.quarantine.is_empty() {
-        return Ok(());
-    }
-    let mut insert = tx.prepare_cached(
-        "INSERT INTO quarantine
-             (server, name, host, time, connectionid, why, written_from, file, offset)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-    )?;
-    for doubtful in &batch.quarantine {
-        insert.execute(params![
-            doubtful.server,
-            doubtful.name,
-            doubtful.host,
-            doubtful.time,
-            doubtful.connectionid as i64,
-            doubtful.why,
-            doubtful.from,
-            doubtful.file,
-            doubtful.offset as i64
-        ])?;
-    }
-    // The newest stay.
-    tx.prepare_cached(
-        "DELETE FROM quarantine WHERE server = ?1 AND id <= (
-             SELECT id FROM quarantine WHERE server = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
-    )?
-    .execute(params![batch.server, MAX_QUARANTINE as i64])?;
-    Ok(())
-}
-
-fn write_coverage(tx: &Transaction<'_>, source: &str, batch: &Batch) -> rusqlite::Result<()> {
-    for span in &batch.coverage {
-        if span.gap.is_none() {
-            let lengthened = tx
-                .prepare_cached(
-                    "UPDATE coverage SET to_time = max(to_time, ?2), from_time = min(from_time, ?3)
-                     WHERE id = (SELECT max(id) FROM coverage WHERE source = ?1)",
-                )?
-                .execute(params![source, span.to, span.from])?;
-            if lengthened > 0 {
-                continue;
-            }
-        }
-        tx.prepare_cached(
-            "INSERT INTO coverage (source, server, from_time, to_time, gap) VALUES (?1, ?2, ?3, ?4, ?5)",
-        )?
-        .execute(params![source, batch.server, span.from, span.to, span.gap])?;
-    }
-    Ok(())
 }
