@@ -96,8 +96,57 @@ fn through_the_compose_file() {
         }
     }
 
-    // WHAT A STORE IN THIS SERVER HOLDS is compared here: run with `--store mariadb` over
-    // `server.address.socket`, then read conntrack.accounts by `server.mariadb(…)`.
+    // The same log into the server itself, and its figures out again with plain SQL.
+    let socket = server.address.socket.display();
+    let env = env.configured(
+        "mariadb.toml",
+        &format!("stores = ['mariadb']\n[mariadb]\nsocket = '{socket}'\nuser = 'root'\n"),
+    );
+    let in_sqlite = of_others(
+        env.run(&["accounts", "--store", "sqlite", "--format", "json"])
+            .json(),
+    );
+    let ours: Vec<_> = in_sqlite
+        .iter()
+        .filter(|row| row["name"] != "root")
+        .collect();
+    let expected: String = ours
+        .iter()
+        .map(|row| {
+            let text = |key: &str| row[key].as_str().expect("a name").to_owned();
+            format!("{}\t{}\t{}\n", text("name"), text("host"), row["connects"])
+        })
+        .collect();
+    assert!(ours.len() >= 6, "{ours:#?}");
+    let deadline = Instant::now() + HELD_BACK;
+    let sql = format!(
+        "SELECT name, host, connects FROM conntrack.accounts
+         WHERE name NOT IN ('root', '{HEALTH_CHECK}') ORDER BY server, name, host"
+    );
+    loop {
+        env.collect();
+        let output = server.mariadb(Via::Socket, "root", "", &sql);
+        let stored = String::from_utf8_lossy(&output.stdout).into_owned();
+        if stored == expected {
+            break;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "conntrack.accounts:\n{stored}not:\n{expected}{output:?}"
+        );
+        thread::sleep(Duration::from_millis(200));
+    }
+    let sql = "SELECT SUM(attempts) FROM conntrack.failed_connects";
+    let output = server.mariadb(Via::Socket, "root", "", sql);
+    let attempts: u64 = env
+        .failures()
+        .iter()
+        .filter_map(|row| row["attempts"].as_u64())
+        .sum();
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout).trim(),
+        attempts.to_string()
+    );
 }
 
 const ACCOUNTS: [&str; 3] = [

@@ -8,8 +8,9 @@ use conntracker::checkpoint::{Checkpoint, Digest, FileMark};
 use conntracker::error::Error;
 use conntracker::name::Name;
 use conntracker::store::{
-    AccountFilter, AccountUse, Batch, Commit, Doubtful, FailedConnect, MAX_FAILED_CONNECTS,
-    MAX_QUARANTINE, Store, Withdrawn,
+    AccountFilter, AccountStatus, AccountUse, Batch, Commit, Coverage, Doubtful, FailedConnect,
+    MAX_FAILED_CONNECTS, MAX_QUARANTINE, ProxiedAccount, Status, Store, UnexplainedLogin,
+    Withdrawn,
 };
 use conntracker::time::UtcSeconds;
 
@@ -27,6 +28,9 @@ pub(crate) fn store_contract(open: impl Fn() -> Box<dyn Store>) {
     doubts_are_kept_and_withdrawn(&mut *open());
     failures_beyond_the_cap_are_folded(&mut *open());
     the_newest_doubts_stay(&mut *open());
+    coverage_is_lengthened_up_to_a_gap(&mut *open());
+    proxied_accounts_are_merged(&mut *open());
+    a_status_takes_the_place_of_the_last_one(&mut *open());
 }
 
 fn accounts_are_merged(store: &mut dyn Store) {
@@ -546,6 +550,127 @@ fn the_newest_doubts_stay(store: &mut dyn Store) {
     assert_eq!(kept.first(), Some(&6), "the oldest row");
     let newest = MAX_QUARANTINE + MAX_QUARANTINE / 2 + 2;
     assert_eq!(kept.last(), Some(&(newest as u64)), "the newest row");
+}
+
+fn coverage_is_lengthened_up_to_a_gap(store: &mut dyn Store) {
+    let span = |from, to, gap: Option<&str>| Coverage {
+        from: UtcSeconds(from),
+        to: UtcSeconds(to),
+        gap: gap.map(Into::into),
+    };
+    let mut log = Log::new("covered");
+    for coverage in [
+        vec![span(100, 200, None)],
+        vec![span(190, 300, None), span(400, 500, Some("a reason"))],
+        vec![span(500, 600, None)],
+    ] {
+        log.commit(
+            store,
+            Batch {
+                coverage,
+                ..Batch::default()
+            },
+        );
+    }
+    // Another log of the same server has spans of its own.
+    let mut other = Log {
+        server: "covered".into(),
+        ..Log::new("covered elsewhere")
+    };
+    other.commit(
+        store,
+        Batch {
+            coverage: vec![span(150, 450, None)],
+            ..Batch::default()
+        },
+    );
+    assert_eq!(
+        store.coverage(&"covered".into()).expect("coverage"),
+        [
+            span(100, 300, None),
+            span(400, 600, Some("a reason")),
+            span(150, 450, None)
+        ]
+    );
+    assert_eq!(store.coverage(&"uncovered".into()).expect("coverage"), []);
+}
+
+fn proxied_accounts_are_merged(store: &mut dyn Store) {
+    let proxied = |account: &str, first, last, connects| ProxiedAccount {
+        server: "proxies".into(),
+        account: account.into(),
+        first_seen: UtcSeconds(first),
+        last_seen: UtcSeconds(last),
+        connects,
+    };
+    let mut log = Log::new("proxies");
+    for used in [
+        proxied("`dba`@`%`", 100, 200, 2),
+        proxied("`dba`@`%`", 50, 300, 1),
+        proxied("`dba`@`10.%`", 60, 70, 1),
+    ] {
+        log.commit(
+            store,
+            Batch {
+                proxied: vec![used],
+                ..Batch::default()
+            },
+        );
+    }
+    let mut found = store.proxied_accounts(&"proxies".into()).expect("accounts");
+    found.sort_by(|a, b| a.account.cmp(&b.account));
+    assert_eq!(
+        found,
+        [
+            proxied("`dba`@`%`", 50, 300, 3),
+            proxied("`dba`@`10.%`", 60, 70, 1)
+        ]
+    );
+}
+
+fn a_status_takes_the_place_of_the_last_one(store: &mut dyn Store) {
+    let account = |user: &[u8], state: &str| AccountStatus {
+        user: Name::from(user),
+        host: "10.%".into(),
+        state: state.into(),
+        reason: "a reason — in words".into(),
+        last_seen: time(Some(100)),
+        last_active: None,
+        connects: 3,
+        clients: 2,
+        exact: user.is_empty(),
+        known_since: time(Some(50)),
+    };
+    let status = |server: &str, accounts| Status {
+        server: server.into(),
+        checked_at: UtcSeconds(1_000),
+        accounts,
+        unexplained: vec![UnexplainedLogin {
+            name: "gone".into(),
+            host: "10.0.0.1".into(),
+            last_seen: time(Some(1)),
+            last_active: time(Some(2)),
+            connects: 1,
+            accounts: String::new(),
+        }],
+    };
+    let many: Vec<_> = (0..1_203)
+        .map(|n| account(format!("u{n:05}").as_bytes(), "active"))
+        .collect();
+    let mine = vec![account(b"", "unused"), account(b"a\xff ", "never_used")];
+    for (server, accounts) in [
+        ("judged", &many),
+        ("also judged", &mine),
+        ("judged", &mine),
+        ("judged", &mine),
+    ] {
+        let status = status(server, accounts.clone());
+        store.keep_status(&status).expect("it is kept");
+        let mut found = store.account_status(&server.into()).expect("the status");
+        found.sort_by(|a, b| a.user.cmp(&b.user));
+        assert_eq!(found, *accounts, "{server}");
+    }
+    assert_eq!(store.account_status(&"unjudged".into()).expect("none"), []);
 }
 
 /// What one log brings into a store, commit by commit.

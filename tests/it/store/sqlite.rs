@@ -7,14 +7,12 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use conntracker::name::Name;
-use conntracker::store::{Batch, Coverage, ProxiedAccount, Sqlite};
-use conntracker::time::UtcSeconds;
+use conntracker::store::Sqlite;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Log, store_contract};
+use super::store_contract;
 use crate::env::TestEnv;
 
 #[test]
@@ -22,68 +20,6 @@ fn sqlite_keeps_the_contract() {
     let folder = TempDir::with_prefix("conntracker-test-").expect("a temporary folder");
     let path = folder.path().join("conntracker.sqlite");
     store_contract(|| Box::new(Sqlite::open(&path).expect("a store")));
-}
-
-#[test]
-fn sqlite_keeps_what_the_trait_cannot_read() {
-    let folder = TempDir::with_prefix("conntracker-test-").expect("a temporary folder");
-    let path = folder.path().join("conntracker.sqlite");
-    let mut store = Sqlite::open(&path).expect("a store");
-    let span = |from, to, gap: Option<&str>| Coverage {
-        from: UtcSeconds(from),
-        to: UtcSeconds(to),
-        gap: gap.map(Into::into),
-    };
-    let proxied = |first, last, connects| ProxiedAccount {
-        server: "db1".into(),
-        account: Name::from("`dba`@`%`"),
-        first_seen: UtcSeconds(first),
-        last_seen: UtcSeconds(last),
-        connects,
-    };
-    let mut log = Log {
-        server: "db1".into(),
-        ..Log::new("source")
-    };
-    for (coverage, proxied) in [
-        (vec![span(100, 200, None)], proxied(100, 200, 2)),
-        // Continues the span, then a gap.
-        (
-            vec![span(190, 300, None), span(400, 500, Some("a reason"))],
-            proxied(150, 300, 1),
-        ),
-        (vec![span(500, 600, None)], proxied(50, 60, 1)),
-    ] {
-        log.commit(
-            &mut store,
-            Batch {
-                coverage,
-                proxied: vec![proxied],
-                ..Batch::default()
-            },
-        );
-    }
-    let db = Connection::open(&path).unwrap();
-    let rows = |sql: &str| -> Vec<String> {
-        let mut statement = db.prepare(sql).unwrap();
-        let rows = statement.query_map([], |row| row.get(0)).unwrap();
-        rows.map(Result::unwrap).collect()
-    };
-    assert_eq!(
-        rows(
-            "SELECT concat_ws('|', source, server, from_time, to_time, gap) FROM coverage ORDER BY id"
-        ),
-        [
-            "source|db1|1970-01-01 00:01:40+00:00|1970-01-01 00:05:00+00:00",
-            "source|db1|1970-01-01 00:06:40+00:00|1970-01-01 00:10:00+00:00|a reason",
-        ]
-    );
-    assert_eq!(
-        rows(
-            "SELECT concat_ws('|', server, account, first_seen, last_seen, connects) FROM proxied_accounts"
-        ),
-        ["db1|`dba`@`%`|1970-01-01 00:00:50+00:00|1970-01-01 00:05:00+00:00|4"]
-    );
 }
 
 // --- The file of the Go program.

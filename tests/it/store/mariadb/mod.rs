@@ -180,7 +180,7 @@ fn what_an_administrator_has_to_run_is_said() {
         let remedy = [
             "conntracker: error: MariaDB store conntrack at ",
             "conntracker schema --store mariadb | mariadb",
-            "GRANT SELECT, INSERT, UPDATE, DELETE ON conntrack.* TO",
+            "GRANT SELECT, INSERT, UPDATE, DELETE, EXECUTE ON conntrack.* TO",
         ];
         let run = env.start_collecting().finish();
         run.exits_with(3).complains_once(&[&remedy, words].concat());
