@@ -51,13 +51,25 @@ fn each_statement_finds_what_it_is_there_for() {
         session(2, "backup", "localhost", 9),
         session(2, "app", "203.0.113.5", 10),
         session(1, "newcomer", "10.0.5.30", 11),
+        session(0, "app", "10.0.5.21", 14),
         refusal("root", "203.0.113.9", 12),
         refusal("admin", "203.0.113.9", 13),
     ];
     fs::write(env.log_path(), log.concat()).expect("a log");
     env.collect();
+    // It may not have been there for long, for all that the server says; so an earlier check knew it.
+    administrator(
+        &server,
+        "CREATE USER crm_2019@'%'; DROP USER IF EXISTS root@'127.0.0.1', root@'::1';
+         INSERT INTO conntrack.account_status
+         VALUES ('db1', 'crm_2019', '%', '', '', NULL, NULL, 0, 0, 1, NOW() - INTERVAL 1 YEAR, NOW())",
+    );
+    let log = env.log_path().to_str().expect("a path");
+    let check = ["check", "--audit-log", log, "--time-zone", "UTC"];
+    env.run(&check).exits_with(1);
     // The first columns, without times.
     let expected = [
+        "db1|crm_2019|%|unused",
         "db1|crm_2019",
         "db1|app|203.0.113.5",
         "db1|203.0.113.9|2|2",
