@@ -141,22 +141,18 @@ impl Accounts {
     fn reached(&self, name: &Name, host: &Name, clients: &[Client]) -> Attribution {
         let (mut rows, mut no_account) = self.picked(name, clients);
         let reach = self.reach(&name.0);
-        let walk: Vec<RowId> = self.walk(&name.0).collect();
+        let likely = self.likely(&name.0, Some(&host.0), None);
         for family in reach.families() {
-            let end = walk
-                .iter()
-                .position(|id| family.ends(&self.row(*id).host, &host.0));
-            for (at, id) in walk.iter().enumerate().take(end.unwrap_or(walk.len())) {
-                if family.reaches(at) {
-                    rows.push(*id);
-                }
-            }
-            if family.is_open(end.unwrap_or(walk.len())) {
+            let mut walk = likely.iter().copied().peekable();
+            let end = walk.find(|id| family.ends(&self.row(*id).host, &host.0));
+            let before = match end {
+                Some(end) => reach.place(self.rank(end)),
+                None => reach.len(),
+            };
+            rows.extend(family.reached(before).map(|at| reach.row(at)));
+            if family.is_open(before) {
                 match end {
-                    Some(end) => {
-                        let mut behind = walk[end + 1..].iter().copied().peekable();
-                        rows.extend(self.with_ties(walk[end], &mut behind));
-                    }
+                    Some(end) => rows.extend(self.with_ties(end, &mut walk)),
                     None => no_account = true,
                 }
             }
@@ -181,16 +177,14 @@ impl Accounts {
     /// Which rows of the user's walk some address leads to; made once for a user.
     pub(super) fn reach(&self, name: &[u8]) -> &Reach {
         self.user(name).reach.get_or_init(|| {
-            let walk: Vec<_> = self.walk(name).collect();
-            let hosts = walk.iter().map(|id| (&self.row(*id).host, self.rank(*id)));
-            Reach::new(&hosts.collect::<Vec<_>>())
+            let row = |id: RowId| (id, self.rank(id), &self.row(id).host);
+            Reach::new(&self.walk(name).map(row).collect::<Vec<_>>())
         })
     }
 
     /// Any of `rows`, or none of them.
     pub(super) fn attribution(&self, mut rows: Vec<RowId>, no_account: bool) -> Attribution {
-        rows.sort_unstable_by_key(|id| (self.rank(*id), *id));
-        rows.dedup();
+        self.sort(&mut rows);
         Attribution::new(rows, no_account)
     }
 }

@@ -2,13 +2,16 @@
 
 use std::cmp::Reverse;
 use std::iter::Peekable;
+use std::net::IpAddr;
 use std::sync::OnceLock;
 
 use hashbrown::HashMap;
 
 use super::Account;
+use super::address::Address;
 use super::attribute::Attribution;
 use super::client::Client;
+use super::likely::Likely;
 use super::order::Specificity;
 use super::reach::Reach;
 use super::server::Server;
@@ -28,11 +31,16 @@ pub struct Accounts {
     anonymous: User,
 }
 
+/// So many rows of a user are asked one by one.
+const FEW: usize = 8;
+
 /// The rows of one user.
 #[derive(Debug, Default)]
 pub(super) struct User {
     /// In the order of the server.
     rows: Vec<RowId>,
+    /// Made when first needed, if there are more than a [`FEW`].
+    likely: OnceLock<Likely>,
     /// For logins of which only the name of the host is known; made when first needed.
     pub(super) reach: OnceLock<Reach>,
 }
@@ -104,7 +112,8 @@ impl Accounts {
     pub fn pick(&self, name: &[u8], client: &Client) -> Attribution {
         let resolves = self.resolves(client);
         let mut rows = Vec::new();
-        let mut walk = self.walk(name).peekable();
+        let likely = self.likely(name, client.name(), client.address());
+        let mut walk = likely.into_iter().peekable();
         while let Some(id) = walk.next() {
             let host = &self.row(id).host;
             if host.admits(client.name(), client.address()).is_none() {
@@ -136,6 +145,38 @@ impl Accounts {
             all.push(tie);
         }
         all
+    }
+
+    /// The rows of the [walk](Self::walk) that may admit a client of this name and address, in order.
+    pub(super) fn likely(
+        &self,
+        name: &[u8],
+        host: Option<&[u8]>,
+        address: Option<&Address>,
+    ) -> Vec<RowId> {
+        let mut found = Vec::new();
+        for user in self.users.get(name).into_iter().chain([&self.anonymous]) {
+            if user.rows.len() <= FEW {
+                found.extend_from_slice(&user.rows);
+                continue;
+            }
+            let rows = user.rows.iter().map(|id| (*id, &self.row(*id).host));
+            let likely = user.likely.get_or_init(|| Likely::new(rows));
+            let texts = host.into_iter().chain(address.map(Address::text));
+            let v4 = match address.map(Address::ip) {
+                Some(IpAddr::V4(v4)) => Some(v4.into()),
+                _ => None,
+            };
+            likely.find(texts, v4, &mut found);
+        }
+        self.sort(&mut found);
+        found
+    }
+
+    /// Puts rows into the order of the server, each once.
+    pub(super) fn sort(&self, rows: &mut Vec<RowId>) {
+        rows.sort_unstable_by_key(|id| (self.rank(*id), *id));
+        rows.dedup();
     }
 
     /// The rows that are asked for a login as `name`, in order: its own and the anonymous ones.

@@ -22,6 +22,7 @@ mod attribute;
 mod client;
 mod explain;
 mod index;
+mod likely;
 mod order;
 mod pattern;
 mod reach;

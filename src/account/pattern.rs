@@ -55,7 +55,8 @@ impl HostPattern {
         &self.text
     }
 
-    /// What the server makes of the column: up to a NUL, and `%` where nothing is left.
+    /// What the server makes of the column: `%` of an empty one, else what stands before a NUL (if
+    /// that is nothing, nobody is like it; seen on 10.11).
     pub fn effective(&self) -> &[u8] {
         effective(&self.text)
     }
@@ -143,9 +144,9 @@ impl fmt::Display for HostPattern {
 }
 
 fn effective(text: &Name) -> &[u8] {
-    match until_nul(&text.0) {
+    match &*text.0 {
         b"" => b"%",
-        text => text,
+        text => until_nul(text),
     }
 }
 
@@ -390,7 +391,8 @@ mod tests {
     #[test]
     fn an_empty_host_is_a_percent_sign() {
         assert_eq!(HostPattern::new("").effective(), b"%");
-        assert_eq!(HostPattern::new("\0x").effective(), b"%");
+        assert_eq!(HostPattern::new("\0x").effective(), b"");
+        assert_eq!(admits("\0x", "localhost", "10.1.2.100"), None);
         assert_eq!(admits("", "", "10.1.2.100"), Some(How::Address));
         assert_ne!(HostPattern::new(""), HostPattern::new("%"));
         assert_eq!(HostPattern::new("a"), HostPattern::new("a"));

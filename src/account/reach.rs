@@ -17,6 +17,7 @@ use std::net::IpAddr;
 use hashbrown::HashSet;
 
 use super::address::Address;
+use super::index::RowId;
 use super::pattern::HostPattern;
 use matcher::Matcher;
 
@@ -74,31 +75,55 @@ pub(super) struct Family {
     v4: bool,
     /// By row of the walk: an address that this row admits and none before it.
     rows: Vec<Found>,
+    /// The places of those that there is one for.
+    reached: Vec<usize>,
     /// By number of rows: an address that none of the first so many admit.
     open: Vec<Found>,
 }
 
 /// See [`Family`]; for both families.
 #[derive(Debug)]
-pub(super) struct Reach([Family; 2]);
+pub(super) struct Reach {
+    /// The walk with the ranks of its rows, which go up.
+    walk: Vec<(RowId, u32)>,
+    families: [Family; 2],
+}
 
 impl Reach {
-    /// `walk`: the patterns in the order in which they are asked, and their ranks. 127.0.0.1 and ::1
+    /// `walk`: the rows in the order in which they are asked, with rank and pattern. 127.0.0.1 and ::1
     /// are left out: they have the name `localhost`, and are known.
-    pub(super) fn new(walk: &[(&HostPattern, u32)]) -> Self {
-        Self([
-            Family::new::<ipv4::Text>(walk, true, "127.0.0.1"),
-            Family::new::<ipv6::Text>(walk, false, "::1"),
-        ])
+    pub(super) fn new(walk: &[(RowId, u32, &HostPattern)]) -> Self {
+        Self {
+            walk: walk.iter().map(|(id, rank, _)| (*id, *rank)).collect(),
+            families: [
+                Family::new::<ipv4::Text>(walk, true, "127.0.0.1"),
+                Family::new::<ipv6::Text>(walk, false, "::1"),
+            ],
+        }
     }
 
     pub(super) fn families(&self) -> &[Family; 2] {
-        &self.0
+        &self.families
+    }
+
+    /// The number of rows.
+    pub(super) fn len(&self) -> usize {
+        self.walk.len()
+    }
+
+    /// The row at this place.
+    pub(super) fn row(&self, at: usize) -> RowId {
+        self.walk[at].0
+    }
+
+    /// The first place of this rank.
+    pub(super) fn place(&self, rank: u32) -> usize {
+        self.walk.partition_point(|(_, other)| *other < rank)
     }
 }
 
 impl Family {
-    fn new<L: Language>(walk: &[(&HostPattern, u32)], v4: bool, without: &str) -> Self {
+    fn new<L: Language>(walk: &[(RowId, u32, &HostPattern)], v4: bool, without: &str) -> Self {
         let without = Matcher::new(&HostPattern::new(without), v4);
         // Of those that match an address at all, with the place in the walk.
         let mut before: Vec<Matcher> = without.into_iter().collect();
@@ -108,7 +133,7 @@ impl Family {
         let mut budget = BUDGET;
         let mut free = search::<L>(None, &before, &mut budget);
         let mut rank_before = None;
-        for (host, rank) in walk {
+        for (_, rank, host) in walk {
             open.push(free);
             // Rows that tie have the same pattern, and fare alike.
             if rank_before.replace(*rank) == Some(*rank) {
@@ -138,13 +163,25 @@ impl Family {
             }
         }
         open.push(free);
-        Self { v4, rows, open }
+        let reached = (0..rows.len()).filter(|at| rows[*at].may_be()).collect();
+        Self {
+            v4,
+            rows,
+            reached,
+            open,
+        }
     }
 
     /// A client with this name ends the walk at `host`, whatever its address of this family is.
     pub(super) fn ends(&self, host: &HostPattern, name: &[u8]) -> bool {
         // A netmask is all that counts for IPv4.
         !(self.v4 && host.netmask().is_some()) && host.is_like_name(name)
+    }
+
+    /// The places before `end` that some address leads to.
+    pub(super) fn reached(&self, end: usize) -> impl Iterator<Item = usize> {
+        let count = self.reached.partition_point(|at| *at < end);
+        self.reached[..count].iter().copied()
     }
 
     /// Some address leads to row `at` of the walk.

@@ -10,6 +10,9 @@
 //!   `'u'@''` as `'u'@'%'`, **another row**, and turns host names into lower case. Such rows came in by
 //!   INSERT; only `DELETE` gets at them.
 //!
+//! A server that does not resolve names knows no rows with host names: it can drop such a row, but not
+//! alter it (error 1396).
+//!
 //! Statements are UTF-8: with names that are not ASCII, the session must be too (`SET NAMES utf8mb4`).
 
 use super::Account;

@@ -539,9 +539,9 @@ fn a_name_in_the_log_shows_that_names_were_resolved() {
 fn ties_stay_together() {
     let rows = accounts(
         NEW,
-        &[("a", ""), ("a", "10.0.0.5"), ("a", "%"), ("a", "\0x")],
+        &[("a", ""), ("a", "10.0.0.5"), ("a", "%"), ("a", "%\0x")],
     );
-    let tie = "a@10.0.0.5 a@ a@% a@\\x00x";
+    let tie = "a@10.0.0.5 a@ a@% a@%\\x00x";
     attributed(&rows, "a", "two", tie, tie);
     attributed(&rows, "a", "", tie, tie);
     attributed(&rows, "a", "app1", tie, "a@10.0.0.5");
