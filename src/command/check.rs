@@ -1,5 +1,6 @@
 //! `conntracker check`: which accounts of this server are used, and how sure is that?
 
+use chrono::FixedOffset;
 use hashbrown::HashMap;
 use log::{error, warn};
 
@@ -16,7 +17,8 @@ use crate::store::{
 
 /// Compares the store with the server, keeps the result in every store, and prints it.
 pub(super) fn run(flags: &CheckFlags, config: &Config) -> Result<ExitStatus> {
-    let facts = server::ask(&config.server, &config.mariadb.database)?;
+    let mut facts = server::ask(&config.server, &config.mariadb.database)?;
+    facts.unknown.extend(other_zone(config, &facts));
     let mut status = ExitStatus::Fine;
     let mut stores = Vec::new();
     for kind in &config.stores {
@@ -64,6 +66,20 @@ pub(super) fn run(flags: &CheckFlags, config: &Config) -> Result<ExitStatus> {
     Ok(status.max(worst(&findings, &facts)))
 }
 
+/// The log's times are the server's local ones: another zone here makes all of them wrong.
+fn other_zone(config: &Config, facts: &Facts) -> Option<String> {
+    let here = config.time_zone.at(facts.now);
+    let there = FixedOffset::east_opt(facts.utc_offset.try_into().ok()?)?;
+    (*here.offset() != there).then(|| {
+        format!(
+            "whether the log's times were understood: the server's clock is at UTC{there}, time_zone {} at \
+             UTC{}; set time_zone to the server's",
+            config.time_zone,
+            here.offset()
+        )
+    })
+}
+
 fn worst(findings: &[Finding], facts: &Facts) -> ExitStatus {
     let of = |finding: &Finding| match finding.severity {
         Severity::Warning => ExitStatus::Warning,
@@ -76,45 +92,33 @@ fn worst(findings: &[Finding], facts: &Facts) -> ExitStatus {
     findings.iter().map(of).fold(not_checked, ExitStatus::max)
 }
 
-/// The name under which this server's logins stand in the store: as configured, as the run that read
-/// its log called it, or as the server calls itself.
+/// The name under which this server's logins stand in the store: as configured, or as the server and
+/// its log call it. They must agree, for another server's logins would prove nothing.
 fn name_of_server(config: &Config, store: &mut dyn Store, facts: &Facts) -> Result<Name> {
     if let Some(name) = &config.server_name {
         return Ok(Name::from(&**name));
     }
-    let checkpoints = store.checkpoints()?;
-    let is_configured = |source: &String| {
-        let mut logs = config.audit_log.iter();
-        logs.any(|log| log.to_string_lossy() == **source)
-    };
-    let mut names: Vec<_> = checkpoints
-        .iter()
-        .filter(|(source, _)| is_configured(source))
-        .chain(&checkpoints)
-        .map(|(_, checkpoint)| &checkpoint.server)
-        .filter(|name| !name.0.is_empty())
+    let mut names: Vec<_> = store
+        .checkpoints()?
+        .into_iter()
+        // Not those of other machines.
+        .filter(|(_, checkpoint)| checkpoint.generation > 0)
+        .map(|(_, checkpoint)| checkpoint.server)
         .collect();
-    if checkpoints.iter().any(|(source, _)| is_configured(source)) {
-        names.truncate(1);
-    }
+    names.sort_unstable();
     names.dedup();
-    if let Some(name) = names.iter().find(|name| ***name == facts.hostname) {
-        return Ok((*name).clone());
+    if names.is_empty() || names.contains(&facts.hostname) {
+        return Ok(facts.hostname.clone());
     }
-    match names[..] {
-        [name] => Ok(name.clone()),
-        [] => Ok(facts.hostname.clone()),
-        [..] => {
-            let shown: Vec<_> = names.iter().map(|name| name.escaped()).collect();
-            Err(Error::Config(format!(
-                "{} holds the logins of {}, and the server calls itself {}; say with --server-name \
-                 which of them it is",
-                store.describe(),
-                shown.join(", "),
-                facts.hostname
-            )))
-        }
-    }
+    let shown: Vec<_> = names.iter().map(Name::escaped).collect();
+    Err(Error::Config(format!(
+        "{} holds the logins of {}, and the {} calls itself {}; if that is the same server, say so with \
+         server_name or --server-name",
+        store.describe(),
+        shown.join(", "),
+        facts.described,
+        facts.hostname
+    )))
 }
 
 fn judge(config: &Config, store: &mut dyn Store, facts: &Facts, server: &Name) -> Result<Judged> {

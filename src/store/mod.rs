@@ -226,8 +226,8 @@ pub trait Store {
     fn describe(&self) -> String;
 
     /// All checkpoints of this machine with the source (the log's path) that each belongs to. Where
-    /// machines share a store and this one has none, those of the others, under sources that are no
-    /// paths: the machine may have got another name.
+    /// machines share a store and this one has none, those of the others, with generation 0 and under
+    /// sources that are no paths: the machine may have got another name.
     fn checkpoints(&mut self) -> Result<Vec<(String, Checkpoint)>>;
 
     /// Adds `batch` and replaces the checkpoint of `source` by `next`, both or neither, but only if

@@ -436,6 +436,44 @@ fn a_login_that_no_account_explains_is_told() {
     );
 }
 
+#[test]
+fn a_clock_in_another_zone_than_was_said_is_told() {
+    let server = Server::start_in("Asia/Tokyo", &["--default-time-zone=-05:00"]);
+    let env = env_of(&server, "root", "90d");
+    let log = server.audit_log();
+    let log = log.to_str().expect("a path");
+    for (zone, told) in [("UTC", true), ("Asia/Tokyo", false)] {
+        let zone = ["--time-zone", zone];
+        env.run(&[&["run", "--audit-log", log], &zone[..]].concat());
+        let run = env.run(&[&["check", "--format", "json"], &zone[..]].concat());
+        let words = "the server's clock is at UTC+09:00, time_zone UTC at UTC+00:00";
+        assert_eq!(run.stdout().contains(words), told, "{}", run.stdout());
+    }
+}
+
+#[test]
+fn another_servers_log_proves_nothing() {
+    let server = Server::start(&[]);
+    let env = env_of(&server, "root", "90d");
+    let other = TestEnv::new();
+    fs::write(
+        other.log_path(),
+        "20261122 19:00:00,elsewhere,app,10.0.0.1,5,0,CONNECT,,,0\n",
+    )
+    .expect("a log");
+    let log = other.log_path().to_str().expect("a path");
+    env.run(&["run", "--audit-log", log]);
+    let run = env.run(&["check"]);
+    run.exits_with(3).complains_once(&[
+        "holds the logins of elsewhere",
+        "calls itself",
+        "--server-name",
+    ]);
+    // Said by a person, it counts.
+    let said = env.run(&["check", "--server-name", "elsewhere", "--format", "json"]);
+    assert!(said.stdout().contains("\"elsewhere\""), "{}", said.stdout());
+}
+
 // --- With which rights?
 
 #[test]

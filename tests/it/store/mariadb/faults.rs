@@ -72,6 +72,36 @@ fn a_server_killed_at_random_moments_loses_and_doubles_nothing() {
     assert!(failed > 0, "no run was hit");
 }
 
+#[test]
+fn runs_that_are_killed_or_come_at_once_lose_and_double_nothing() {
+    let server = Server::start(&[]);
+    let env = env_in(&server, "root", "");
+    append(&env, &event(0));
+    env.collect();
+    let mut random = Random::new(11);
+    let (mut killed, mut overtaken) = (0, 0);
+    let rounds = 60;
+    for n in 1..=rounds {
+        append(&env, &event(n));
+        if random.chance(50) {
+            let delay = random.shorter_than(Duration::from_millis(25));
+            killed += u32::from(env.start_collecting().kill_after(delay));
+        } else {
+            let first = env.start_collecting();
+            thread::sleep(random.shorter_than(Duration::from_millis(3)));
+            env.start_collecting().finish().is_silent_success();
+            first.finish().is_silent_success();
+            overtaken += 1;
+        }
+    }
+    env.collect();
+    assert_eq!(connects(&env), rounds as u64 + 1);
+    assert!(
+        killed > 5 && overtaken > 5,
+        "{killed} killed, {overtaken} at once"
+    );
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Cut {
     BeforeCommit,
