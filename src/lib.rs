@@ -3,13 +3,17 @@
 //! module knows one to its right:
 //!
 //! ```text
-//! files ─ audit_log::source ─ reader ─ record ─ trust ─ tally ─ store ─ report
+//! files ─ audit_log::source ─ reader ─ record ─ trust ─ tally ─ store ─┐
+//!                                        MariaDB server ─ server ──────┴─ check ─ report
 //! ```
 //!
 //! - [`audit_log`] finds the files of a rotated log, knows each by its content, reads complete lines
 //!   from where the last run ended, takes each line apart, and decides what may be believed.
 //! - [`tally`] turns believed records into the use of each account, bounded in memory.
 //! - [`store`] merges that with what is known, together with the [`checkpoint`], or not at all.
+//! - [`server`] asks a running server for its accounts and connections, [`account`] knows which of
+//!   the accounts the server picks for a login, and [`check`] holds the two against each other.
+//! - [`mariadb`] reaches a server, for the store and for `server`.
 //! - [`report`] prints what the store holds, for people and for programs.
 //! - [`command`] ties them together, one file a subcommand; only it knows [`cli`] and [`config`].
 
