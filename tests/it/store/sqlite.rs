@@ -215,6 +215,30 @@ fn a_file_of_a_newer_version_is_not_touched() {
 }
 
 #[test]
+fn a_file_of_an_older_version_is_brought_up_to_date() {
+    let env = TestEnv::new();
+    write_log(&env, "");
+    env.collect();
+    let db = Connection::open(env.sqlite_path()).unwrap();
+    db.execute_batch(
+        "DROP VIEW unused_accounts; DROP VIEW unknown_logins; DROP TABLE account_status;
+         DROP TABLE unexplained_logins; PRAGMA user_version = 1",
+    )
+    .unwrap();
+    // Whoever only reads changes nothing.
+    assert_eq!(names(&env), ["alice"]);
+    write_log(&env, BOB);
+    env.collect();
+    assert_eq!(names(&env), ["alice", "bob"]);
+    let version = db.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0));
+    assert_eq!(version, Ok(2));
+    let unused = db.query_row("SELECT count(*) FROM unused_accounts", [], |row| {
+        row.get::<_, i64>(0)
+    });
+    assert_eq!(unused, Ok(0));
+}
+
+#[test]
 fn a_folder_that_cannot_be_is_named() {
     let env = TestEnv::new();
     let file = env.path("file");

@@ -222,6 +222,63 @@ fn tables_of_a_newer_version_are_not_touched() {
     assert_eq!(names(&env), ["alice", "bob"]);
 }
 
+#[test]
+fn tables_of_an_older_version_are_brought_up_to_date() {
+    let server = Server::start(&[]);
+    server.sql("CREATE USER limited@localhost; GRANT ALL ON conntrack.* TO limited@localhost");
+    let env = env_in(&server, "limited", "");
+    append(&env, ALICE);
+    env.collect();
+    server.sql(
+        "UPDATE conntrack.schema_version SET version = 1;
+         DROP VIEW conntrack.unused_accounts; DROP TABLE conntrack.account_status",
+    );
+    // Reading changes nothing.
+    let reader = env.run(&["accounts"]);
+    reader
+        .exits_with(3)
+        .complains_once(&["no tables of this version yet", "'conntracker run'"]);
+    append(&env, BOB);
+    env.collect();
+    assert_eq!(names(&env), ["alice", "bob"]);
+    let there = "SELECT version, (SELECT COUNT(*) FROM conntrack.unused_accounts)
+                 FROM conntrack.schema_version";
+    assert_eq!(administrator(&server, there), "2\t0\n");
+}
+
+#[test]
+fn a_run_touches_only_the_rows_that_changed() {
+    let server = Server::start(&[]);
+    let env = env_in(&server, "root", "");
+    let login = |n: u32, minute: u32| {
+        format!("20261122 19:{minute:02}:00,db1,app{n:05},10.0.0.1,{n},0,CONNECT,,,0\n")
+    };
+    let all: String = (0..5_000).map(|n| login(n, 0)).collect();
+    append(&env, &all);
+    env.collect();
+    let written = || -> u64 {
+        let status = "SELECT SUM(variable_value) FROM information_schema.global_status
+                      WHERE variable_name IN ('Handler_write', 'Handler_update', 'Handler_delete')";
+        administrator(&server, status)
+            .trim()
+            .parse()
+            .expect("a number")
+    };
+    let before = written();
+    // What the question itself costs.
+    let asking = written() - before;
+    let some: String = (0..5_000).step_by(50).map(|n| login(n, 1)).collect();
+    append(&env, &some);
+    let before = written();
+    env.collect();
+    let rows = written() - before - asking;
+    // 100 accounts, each tried as an insertion and then updated, a checkpoint, a coverage.
+    assert!((100..300).contains(&rows), "{rows} rows were written");
+    let accounts = env.accounts();
+    let connects = accounts.iter().filter_map(|row| row["connects"].as_u64());
+    assert_eq!(connects.sum::<u64>(), 5_100);
+}
+
 // --- A fleet.
 
 #[test]
