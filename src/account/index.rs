@@ -102,7 +102,8 @@ impl Accounts {
 
     /// The row that the server picks for a login as `name` (as it keeps it, see
     /// [`Server::login_name`]). Whether the row then lets the client in is another matter: there is no
-    /// second choice.
+    /// second choice. Before it picks, the server asks whether anybody at all may come from there, and
+    /// refuses with 1130 if not; a host with `\\` and no wildcard does not count there (seen on 10.11).
     ///
     /// Two oddities that nobody meant leave more than one: a row with an empty host ties with one with
     /// `%` in everything. And a server that does not resolve names drops rows with host names when it
