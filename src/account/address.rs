@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// An IP address and its text as the server has it. An IPv4-mapped IPv6 address is the IPv4 one.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Address {
     ip: IpAddr,
     text: String,
@@ -52,12 +52,6 @@ fn v6_text(v6: Ipv6Addr) -> String {
             format!("::{a}.{b}.{c}.{d}")
         }
         _ => v6.to_string(),
-    }
-}
-
-impl fmt::Debug for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
     }
 }
 

@@ -179,7 +179,8 @@ impl Family {
         !(self.v4 && host.netmask().is_some()) && host.is_like_name(name)
     }
 
-    /// The places before `end` that some address leads to.
+    /// The places before `end` that some address leads to. (If one leads to `end`, too, then it is
+    /// [open](Self::is_open) as well.)
     pub(super) fn reached(&self, end: usize) -> impl Iterator<Item = usize> {
         let count = self.reached.partition_point(|at| *at < end);
         self.reached[..count].iter().copied()
@@ -360,5 +361,30 @@ impl<L: Language> Search<'_, L> {
             }
         }
         Some(State { at, target, before })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_is_given_up_when_its_budget_is_spent() {
+        let matcher = |text: &str| Matcher::new(&HostPattern::new(text), true).unwrap();
+        let target = matcher("10.%9");
+        let before = [matcher("10.1%")];
+        let mut budget = 1_000;
+        let found = search::<ipv4::Text>(Some(&target), &before, &mut budget);
+        let spent = 1_000 - budget;
+        assert!(found.address().is_some() && spent > 1, "{found:?}, {spent}");
+        for less in [0, 1, 2, spent - 1] {
+            let mut budget = less;
+            let found = search::<ipv4::Text>(Some(&target), &before, &mut budget);
+            assert_eq!(found, Found::Unknown, "{less} of {spent}");
+            assert!(found.may_be());
+        }
+        let mut budget = spent;
+        let again = search::<ipv4::Text>(Some(&target), &before, &mut budget);
+        assert_eq!((again, budget), (found, 0));
     }
 }

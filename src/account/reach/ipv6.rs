@@ -77,6 +77,7 @@ impl Language for Text {
     }
 
     fn part(self) -> Option<(u8, u8)> {
+        // No netmask is held against these.
         None
     }
 }
@@ -100,6 +101,7 @@ impl Groups {
             (0, _) => Some(Self { colons: 1, ..self }),
             // A zero group beside `::` would be part of it.
             (1, None) if self.run == 0 && self.count <= 6 => Some(Self {
+                // What is of no more interest is as it was at the beginning: fewer states differ.
                 count: 0,
                 left: Some((self.count, self.longest)),
                 longest: 0,
@@ -187,6 +189,7 @@ impl Quad {
             (Self::Colons(_), _) => None,
             (Self::Numbers(text, high), _) => {
                 let ends = text.part().filter(|_| symbol == b'.');
+                // Behind the second it is true already.
                 let high = high || ends.is_some_and(|(part, value)| part < 2 && value > 0);
                 let next = text.next(symbol)?;
                 // Both of the first two are 0.

@@ -137,6 +137,7 @@ fn each_row_is_explained_for_a_client() {
         Account::new("a", "app1"),
         Account::new("b", "10.0.0.5"),
         Account::new("a", ""),
+        Account::new("", "%"),
     ];
     rows.push(Account {
         is_role: true,
@@ -156,6 +157,7 @@ fn each_row_is_explained_for_a_client() {
         ("a@10.0.0.%", Why::NotLike),
         ("a@%", Why::Behind(How::Address)),
         ("a@", Why::Behind(How::Address)),
+        ("@%", Why::Behind(How::Address)),
         ("a@", Why::Role),
     ];
     explained(
@@ -173,6 +175,7 @@ fn each_row_is_explained_for_a_client() {
         ("a@10.0.0.%", Why::NotLike),
         ("a@%", Why::Tied(How::Name)),
         ("a@", Why::Tied(How::Name)),
+        ("@%", Why::Behind(How::Name)),
         ("a@", Why::Role),
     ];
     explained(&accounts, "a", Evidence::Client(Client::Socket), &tied);
@@ -183,7 +186,8 @@ fn each_row_is_explained_for_a_client() {
         [RowId(0), RowId(8)]
     );
     assert!(!explanation.may_be_refused);
-    let nobody = accounts.explain(b"zz", &Evidence::Client(Client::Socket));
+    let rows = Accounts::new(vec![Account::new("a", "%")], SKIPS);
+    let nobody = rows.explain(b"zz", &Evidence::Client(Client::Socket));
     assert!(nobody.may_be_refused && nobody.picked().next().is_none());
 }
 
@@ -252,6 +256,9 @@ fn each_row_is_explained_for_a_name_with_any_address() {
     let rows = accounts(NEW, &[("a", "app1"), ("a", "%:%")]);
     let explanation = rows.explain(b"a", &Evidence::AnyAddress("app2".into()));
     assert!(explanation.may_be_refused);
+    let expected = [("a@%", Why::Last(ip("1.1.1.1")))];
+    let evidence = Evidence::AnyAddress("app2".into());
+    explained(&accounts(NEW, &[("a", "%")]), "a", evidence, &expected);
     let keys = [("a", "%.%.%.%"), ("a", "%:%"), ("a", "%"), ("a", "%\0")];
     let expected = [
         ("a@%.%.%.%", Why::Possible(ip("1.1.1.1"))),
