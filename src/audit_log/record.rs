@@ -522,6 +522,9 @@ fn number(digits: &[u8]) -> Option<u64> {
     })
 }
 
+/// How many bytes of a long name `CONNECT` and `FAILED_CONNECT` show: 10.5, and 10.11 and later.
+pub const DAMAGED_AT: [usize; 2] = [64, 132];
+
 /// Whether a user name of `CONNECT` or `FAILED_CONNECT` may be a damaged one, and then how many of
 /// its first bytes are genuine.
 ///

@@ -25,6 +25,7 @@ mod aside;
 mod rules;
 #[cfg(test)]
 mod tests;
+mod twice;
 
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
@@ -174,6 +175,10 @@ pub struct Pending {
     pub doubt: Option<(Why, Option<Name>)>,
     /// Its verdict was given; it is kept because later lines may have to be compared with it.
     pub passed: bool,
+    /// It names another server than the lines before, and it is not known yet whether the server was
+    /// renamed.
+    #[serde(default)]
+    pub foreign: bool,
 }
 
 /// Why a record needs another one to be believed.
@@ -284,18 +289,23 @@ impl Trust {
 
     /// Takes the next complete line (without its line end) and passes on what is judged by it.
     pub fn push(&mut self, text: &[u8], place: Place, sink: &mut dyn Sink) {
-        self.add(text, place, None, false);
+        self.add(text, place, None);
+        self.judge(self.end() - 1, false);
         self.release(sink);
     }
 
     /// Takes back a line that waited in a checkpoint.
     pub fn resume(&mut self, pending: Pending, place: Place) {
-        self.add(&pending.text.0, place, pending.doubt, pending.passed);
+        self.add(&pending.text.0, place, pending.doubt);
+        if pending.passed {
+            self.next = self.end();
+        }
+        self.judge(self.end() - 1, !pending.foreign);
         // What was betrayed before was told before.
         self.betrayed.clear();
     }
 
-    fn add(&mut self, text: &[u8], place: Place, doubt: Option<(Why, Option<Name>)>, passed: bool) {
+    fn add(&mut self, text: &[u8], place: Place, doubt: Option<(Why, Option<Name>)>) {
         let parsed = record::parse(text);
         let head_len = head_end(&parsed);
         let held = Held {
@@ -317,12 +327,7 @@ impl Trust {
         self.arena.extend_from_slice(text);
         // So that lines without text count as well.
         self.arena.push(b'\n');
-        let seq = self.end();
         self.queue.push_back(held);
-        if passed {
-            self.next = self.end();
-        }
-        self.judge(seq);
     }
 
     /// Passes on the lines that nothing can change any more, and forgets those that nothing can be
@@ -444,6 +449,7 @@ impl Trust {
                         .or(near.map(|_| (Why::Fragment, None)))
                         .or(asked),
                     passed,
+                    foreign: self.foreign.is_some_and(|first| seq >= first),
                 }
             })
             .collect()

@@ -7,23 +7,18 @@ use crate::audit_log::record::{Head, Operation, Parsed, Record};
 use crate::audit_log::timestamp::{DISORDER, Stamp, is_over, is_repeated};
 use crate::name::Name;
 
-/// A record that may have opened a connection.
-struct Opener {
-    at: u64,
-    /// The user was changed behind it.
-    changed: bool,
-    /// It names the same user and host as the end of the connection.
-    same: bool,
-}
-
 impl Trust {
     /// All rules, by the line that may set them off.
-    pub(super) fn judge(&mut self, seq: u64) {
+    ///
+    /// `known_server`: the name of its server has been judged before.
+    pub(super) fn judge(&mut self, seq: u64, known_server: bool) {
         self.carry_fragment_forward(seq);
         self.compare_with_database_name(seq);
         self.expire(seq);
         let parsed = self.held(seq).parsed;
-        self.check_serverhost(seq, head_of(&parsed));
+        if !known_server {
+            self.check_serverhost(seq, head_of(&parsed));
+        }
         match parsed {
             Parsed::Head(head) => {
                 // The first line of a name with a line break, or a torn record.
@@ -136,156 +131,6 @@ impl Trust {
         }
     }
 
-    // --- Rule: what stands before both records of a refused login was written by its client.
-
-    /// Compares what stands before a DISCONNECT with what stands before the record that opened the
-    /// connection. True if a payload was found there.
-    ///
-    /// A forged record may bear id, user and host of the very connection that wrote it, and so look
-    /// like its beginning. Therefore each record that may have opened the connection is tried.
-    fn compare_with_openers(&mut self, seq: u64, record: &Record) -> bool {
-        let from = Name::from(record.host.of(self.text(seq)));
-        let openers = self.openers(seq, record);
-        let mut explained = false;
-        for opener in &openers {
-            let equal = self.equal_before(opener.at, seq, record);
-            if self.is_forged(opener.at) || equal == 0 {
-                continue;
-            }
-            explained = true;
-            for back in 1..=equal {
-                for at in [opener.at - back, seq - back] {
-                    self.explain(at);
-                    self.doubt(at, Why::WrittenTwice, Some(from.clone()));
-                }
-            }
-            for at in [opener.at, seq] {
-                self.held_mut(at).near = None;
-            }
-            self.forward = None;
-        }
-        let genuine = |opener: &&Opener| !self.is_forged(opener.at);
-        let same = openers.iter().filter(genuine).find(|opener| opener.same);
-        let Some(opener) = same.or_else(|| openers.iter().find(genuine)) else {
-            if record.two_operations {
-                self.doubt(seq, Why::TwoOperations, None);
-            }
-            return explained;
-        };
-        if !explained && let Parsed::Tail(refused) = self.held(opener.at).parsed {
-            // It began on an earlier line, and its end does not tell where.
-            for at in self.reach_of(opener.at, refused.username.end())..opener.at {
-                self.doubt(at, Why::Fragment, Some(from.clone()));
-            }
-        }
-        self.settle(opener.at);
-        // The name must be the same; a damaged one may be repaired, a changed one may be new.
-        if opener.same {
-            let waits = |at: u64| {
-                (self.refused.iter()).any(|refused| refused.asker == at && !refused.answered)
-            };
-            if !explained && openers.iter().any(|opener| waits(opener.at)) {
-                // Refused twice: one of the records was written by the client.
-                self.ask_before(&openers);
-                self.ask(
-                    self.reach_of(seq, record.username.end()),
-                    seq,
-                    Why::OtherName,
-                );
-            }
-            return explained;
-        }
-        if record.two_operations {
-            self.doubt(seq, Why::TwoOperations, None);
-            return explained;
-        }
-        let why = if opener.changed {
-            Why::ChangedName
-        } else {
-            Why::OtherName
-        };
-        self.ask(self.reach_of(seq, record.username.end()), seq, why);
-        if !opener.changed {
-            // Of a damaged name other lines stand before the one record than before the other.
-            self.ask_before(&openers);
-            self.doubt(seq, Why::OtherName, None);
-        }
-        explained
-    }
-
-    /// What stands before any of these records may be a part of a name that they hold.
-    fn ask_before(&mut self, openers: &[Opener]) {
-        for opener in openers {
-            let name_end = (self.held(opener.at).parsed.record()).map_or(0, |it| it.username.end());
-            let first = self.reach_of(opener.at, name_end);
-            self.ask(first, opener.at, Why::OtherName);
-        }
-    }
-
-    /// Whether a line is known to be a client's. Other doubts a client can cast on his own record, by
-    /// a forged head before the genuine end.
-    fn is_forged(&self, seq: u64) -> bool {
-        matches!(self.held(seq).doubt, Some((Why::WrittenTwice, _)))
-    }
-
-    /// How many lines before `opener` stand again, the same, before `end`, as far as a name reaches.
-    fn equal_before(&self, opener: u64, end: u64, record: &Record) -> u64 {
-        let mut chars = characters(&self.text(end)[..record.username.end()]);
-        let mut equal = 0;
-        loop {
-            let before_end = end - equal - 1;
-            let before_opener = opener.checked_sub(equal + 1);
-            let Some(before_opener) = before_opener.filter(|at| *at >= self.first) else {
-                return equal;
-            };
-            // Never compare the opener, or what stands before it, with itself.
-            if before_end <= opener
-                || !self.held(before_opener + 1).adjacent
-                || !self.held(before_end + 1).adjacent
-                || self.held(before_opener).key != self.held(before_end).key
-            {
-                return equal;
-            }
-            let head = head_end(&self.held(before_end).parsed);
-            chars += characters(&self.text(before_end)[head..]) + 1;
-            if chars > REACH {
-                return equal;
-            }
-            // In the next round this line would be a middle line, head and all.
-            chars += characters(&self.text(before_end)[..head]);
-            equal += 1;
-        }
-    }
-
-    /// The records that may have opened the connection that a DISCONNECT ends and that still wait
-    /// here, the latest first. Not beyond an earlier end of the same id, since ids are counted anew
-    /// when the server starts; but one in reach may be a part of the name.
-    fn openers(&self, seq: u64, record: &Record) -> Vec<Opener> {
-        let reach = self.reach_of(seq, record.username.end());
-        let mut changed = false;
-        let mut openers = Vec::new();
-        for at in (self.first..seq).rev() {
-            let held = self.held(at);
-            let Some(other) = held.parsed.record() else {
-                continue;
-            };
-            if other.connectionid != record.connectionid || self.is_forged(at) {
-                continue;
-            }
-            match other.operation {
-                Operation::Connect | Operation::FailedConnect => openers.push(Opener {
-                    at,
-                    changed,
-                    same: is_same_connection((record, self.text(seq)), (other, self.text(at))),
-                }),
-                Operation::ChangeUser => changed |= other.retcode == 0,
-                Operation::Disconnect if at < reach => break,
-                _ => {}
-            }
-        }
-        openers
-    }
-
     // --- Rule: a record's own time is the server's, or its head was written by a client.
 
     /// A user name that holds the beginning of a record holds a fixed time. A client that gets in by
@@ -371,7 +216,7 @@ impl Trust {
     }
 
     /// `seq` is a part of a name that is known as a whole: what it put in doubt is cleared.
-    fn explain(&mut self, seq: u64) {
+    pub(super) fn explain(&mut self, seq: u64) {
         self.held_mut(seq).explained = true;
         // A mark reaches no further than a name of nothing but line breaks.
         let reach = REACH as u64 + 1;
@@ -502,7 +347,7 @@ impl Trust {
     // --- Questions about the lines in the queue.
 
     /// What stands in lines `first` up to `asker` may be the asker's name: it needs another record.
-    fn ask(&mut self, first: u64, asker: u64, why: Why) {
+    pub(super) fn ask(&mut self, first: u64, asker: u64, why: Why) {
         let from = self
             .held(asker)
             .parsed
@@ -545,7 +390,7 @@ impl Trust {
     }
 
     /// The refused login in line `seq` needs no further answer.
-    fn settle(&mut self, seq: u64) {
+    pub(super) fn settle(&mut self, seq: u64) {
         if let Ok(at) = self
             .refused
             .binary_search_by_key(&seq, |refused| refused.asker)
@@ -633,7 +478,7 @@ impl Trust {
         }
     }
 
-    fn doubt(&mut self, seq: u64, why: Why, from: Option<Name>) {
+    pub(super) fn doubt(&mut self, seq: u64, why: Why, from: Option<Name>) {
         let passed = seq < self.next;
         let held = self.held_mut(seq);
         if held.doubt.is_none() {

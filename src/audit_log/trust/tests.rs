@@ -540,3 +540,43 @@ fn a_run_that_may_end_within_a_record_keeps_what_can_be_a_part_of_it() {
     trust.finish(true, true, &mut notes);
     assert_eq!(notes.0.len(), 4);
 }
+
+#[test]
+fn a_refused_login_of_its_own_connection_within_the_name() {
+    judges(
+        "-20261122 19:04:51,db1,root2,localhost,3,0,CONNECT,,,0
+         -m,192.0.2.66,3,0,FAILED_CONNECT,,,1045
+         -m,192.0.2.66,3,0,FAILED_CONNECT,,,1045
+         -20261122 19:04:51,db1,root2,localhost,3,0,CONNECT,,,0
+         -m,192.0.2.66,3,0,FAILED_CONNECT,,,1045
+         +m,192.0.2.66,3,0,DISCONNECT,,,0",
+    );
+}
+
+#[test]
+fn a_damaged_name_of_several_lines_is_compared_exactly() {
+    // FAILED_CONNECT shows 132 bytes, 21 characters of the second line, and the low byte of the
+    // length (290), which is a quotation mark.
+    let (shown, whole) = ("\u{1f600}".repeat(21), "\u{1f600}".repeat(54));
+    judges(&format!(
+        "{HONEST}
+         -20261122 19:04:51,db1,root22,hi,9,7,QUERY,,'',0
+         +20261122 19:04:51,db1,{shown}\",192.0.2.66,6,0,FAILED_CONNECT,,,1045
+         -20261122 19:04:51,db1,root22,hi,9,7,QUERY,,'',0
+         .20261122 19:04:51,db1,{whole}
+         -,,6,0,CHANGEUSER,,,0
+         +abcd,192.0.2.66,6,0,DISCONNECT,,,0
+         {HONEST}"
+    ));
+}
+
+#[test]
+fn a_run_that_ends_while_a_renamed_server_refuses_doubts_nothing() {
+    judges(
+        "+20261122 19:04:50,db1,app,10.1.2.3,3,0,CONNECT,,,0
+         +20261122 19:04:50,db2,app,10.1.2.3,3,0,FAILED_CONNECT,,,1045
+         +20261122 19:04:50,db2,app,10.1.2.3,4,0,CONNECT,,,0
+         +20261122 19:04:50,db2,app,10.1.2.3,5,0,CONNECT,,,0
+         +20261122 19:04:50,db2,app,10.1.2.3,3,0,DISCONNECT,,,0",
+    );
+}
