@@ -65,15 +65,88 @@ fn each_system_call_that_fails_is_told_and_the_next_run_puts_it_right() {
     assert!(injected > 60, "only {injected} faults could be injected");
 }
 
+/// The database on a file system of its own size and so many bytes of room, from none up to enough:
+/// one run, then one with plenty of room. In a namespace of its own, where no right to mount is needed
+/// and nothing stays mounted.
+const ON_A_SMALL_DISK: &str = r#"
+set -eu
+folder=$1 room=$2
+shift 2
+mkdir "$folder/disk"
+size=$(($(stat -c %s "$folder/store.sqlite") + room))
+mount -t tmpfs -o size="$size" tmpfs "$folder/disk"
+cp "$folder/store.sqlite" "$folder/disk/"
+"$@" >"$folder/said" 2>&1 && code=0 || code=$?
+echo "$code" >"$folder/code"
+mount -o remount,size=64m "$folder/disk"
+cp -r "$folder/disk" "$folder/after"
+"$@"
+cp "$folder/disk/store.sqlite" "$folder/"
+"#;
+
+#[test]
+fn a_full_disk_is_told_and_the_next_run_with_room_puts_it_right() {
+    let run = Run::new();
+    let before = run.accounts();
+    let expected = run.clean();
+    assert_ne!(before, expected);
+    let mut full = 0;
+    for room in (0..).step_by(4_096) {
+        let mut run = Run::new();
+        run.store = "disk/store.sqlite";
+        let mut command = Command::new("unshare");
+        command
+            .args([
+                "--map-root-user",
+                "--mount",
+                "sh",
+                "-c",
+                ON_A_SMALL_DISK,
+                "sh",
+            ])
+            .arg(run.folder.path())
+            .arg(room.to_string())
+            .arg(env!("CARGO_BIN_EXE_conntracker"));
+        run.arguments(&mut command, "run");
+        let path = std::env::var_os("PATH").expect("PATH");
+        let output = command.env("PATH", path).output().expect("unshare runs");
+        let Ok(code) = fs::read_to_string(run.path("code")) else {
+            panic!(
+                "no small file system to be had; in a container, allow it CAP_SYS_ADMIN: {output:?}"
+            )
+        };
+        let said = fs::read_to_string(run.path("said")).expect("what it said");
+        let what = format!("{room} bytes of room: {said}");
+        assert!(output.status.success(), "{what}then with room: {output:?}");
+        run.store = "store.sqlite";
+        assert_eq!(run.accounts(), expected, "{what}the run with room");
+        run.store = "after/store.sqlite";
+        if code.trim() == "0" {
+            assert_eq!(run.accounts(), expected, "{what}exit 0");
+            break;
+        }
+        full += 1;
+        assert_eq!(code.trim(), "3", "{what}");
+        assert!(said.contains("error: ") && said.contains("full"), "{what}");
+        assert_eq!(run.accounts(), before, "{what}");
+    }
+    assert!(full > 1, "only {full} disks were full");
+}
+
 /// A folder with the sample log, of which a part has been read.
 struct Run {
     folder: TempDir,
+    /// Path of the database in the folder.
+    store: &'static str,
 }
 
 impl Run {
     fn new() -> Self {
         let folder = TempDir::with_prefix("conntracker-fault-").expect("a temporary folder");
-        let run = Self { folder };
+        let run = Self {
+            folder,
+            store: "store.sqlite",
+        };
         let log = run.path("log");
         fs::create_dir(&log).expect("a folder");
         let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
@@ -112,7 +185,7 @@ impl Run {
             .arg("--audit-log")
             .arg(self.path("log/server_audit.log"))
             .arg("--sqlite")
-            .arg(self.path("store.sqlite"))
+            .arg(self.path(self.store))
             .args(["--time-zone", "UTC"])
             .env_clear();
     }
