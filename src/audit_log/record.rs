@@ -201,7 +201,13 @@ pub fn parse(line: &[u8]) -> Parsed {
     let head = Head::of(line);
     let body = head.map_or(0, |head| head.end());
     let Some(mut record) = parse_body(line, body) else {
-        return head.map_or(Parsed::Neither, Parsed::Head);
+        // A name may hold the beginning of a record and be clipped within that: then what looks
+        // like a head ends in the name.
+        return match (head, parse_connection(line, 0)) {
+            (None, _) => Parsed::Neither,
+            (Some(head), Some(record)) if record.host.start() >= head.end() => Parsed::Tail(record),
+            (Some(head), _) => Parsed::Head(head),
+        };
     };
     record.head = head;
     if record.operation == Operation::Query {

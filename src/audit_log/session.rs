@@ -270,10 +270,14 @@ impl Sink for Session<'_> {
             }
             Verdict::Doubtful(record, why, from) => {
                 self.follow_doubtful(text, record);
-                let is_login = matches!(
-                    record.operation,
-                    Operation::Connect | Operation::FailedConnect | Operation::ProxyConnect
-                );
+                let is_login = match record.operation {
+                    Operation::Connect | Operation::FailedConnect | Operation::ProxyConnect => true,
+                    // It would tell to whom the user was changed.
+                    Operation::Disconnect => {
+                        self.connections.changed.contains_key(&record.connectionid)
+                    }
+                    _ => false,
+                };
                 // A sign of use that is not believed just does not count.
                 if is_login {
                     self.doubt(text, place, record, (why.text().into(), from));

@@ -56,22 +56,7 @@ const TOLD_OTHERWISE: [(&str, &[Login], &str); 2] = [
 ];
 
 /// Accounts that the log proves active without a CONNECT: (case, name, host, last login, last use).
-const WITHOUT_CONNECT: [(&str, &str, &str, Option<&str>, &str); 5] = [
-    // alice became bob.
-    (
-        "v10_5_29_basic",
-        "bob",
-        "127.0.0.1",
-        Some("2026-11-22 19:12:00"),
-        "2026-11-22 19:12:00",
-    ),
-    (
-        "v11_8_6_basic",
-        "bob",
-        "127.0.0.1",
-        Some("2026-11-22 19:11:45"),
-        "2026-11-22 19:11:45",
-    ),
+const WITHOUT_CONNECT: [(&str, &str, &str, Option<&str>, &str); 3] = [
     // alice became bob, and bob became carol.
     (
         "change_user",
@@ -99,7 +84,7 @@ const WITHOUT_CONNECT: [(&str, &str, &str, Option<&str>, &str); 5] = [
 ];
 
 /// Cases that are worth a look (exit code 1), and what is said of them. All others are silent.
-const WORTH_A_LOOK: [(&str, &[&str]); 9] = [
+const WORTH_A_LOOK: [(&str, &[&str]); 11] = [
     ("disk_full", &["a record is torn"]),
     ("forge_change_user_once", &["1 records are not believed"]),
     (
@@ -109,6 +94,8 @@ const WORTH_A_LOOK: [(&str, &[&str]); 9] = [
     ("forge_user_one_newline", &["2 records are not believed"]),
     ("forge_user_plausible_id", &["2 records are not believed"]),
     ("forge_user_two_newlines", &["4 records are not believed"]),
+    ("v10_5_29_basic", &["1 records are not believed"]),
+    ("v11_8_6_basic", &["1 records are not believed"]),
     ("v10_5_29_forge", &["5 records are not believed"]),
     // Switched off between the lives of the server.
     ("host_name_changes", &["logging was switched off"]),
@@ -127,7 +114,24 @@ struct Forgery {
     goes_on: &'static [&'static str],
 }
 
-const FORGERIES: [Forgery; 8] = [
+/// alice became bob, and her session's end stands right before a refused change of user: a part of the
+/// name that is tried there could look just so.
+const COULD_BE_FORGED: Forgery = Forgery {
+    case: "v10_5_29_basic",
+    from: Some("127.0.0.1"),
+    quarantine: &[("bob", "127.0.0.1", 13, 1)],
+    goes_on: &[
+        "bob,127.0.0.1,13,0,DISCONNECT,,,0",
+        "alice,127.0.0.1,14,0,CONNECT,,,0",
+    ],
+};
+
+const FORGERIES: [Forgery; 10] = [
+    COULD_BE_FORGED,
+    Forgery {
+        case: "v11_8_6_basic",
+        ..COULD_BE_FORGED
+    },
     Forgery {
         case: "forge_user_one_newline",
         from: Some("192.0.2.66"),

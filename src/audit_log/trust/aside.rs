@@ -96,12 +96,12 @@ pub(super) fn set_aside(
 /// A record beyond doubt proves those that were set aside genuine, or, if it opens the same
 /// connection id, leaves them in doubt for good.
 ///
-/// `asker`: the record is itself in doubt, before the record that begins at this byte. It proves
-/// nothing about what may be one payload with it.
+/// `asker`: where the record begins, or, if it is itself in doubt, the record that put it there. It
+/// proves nothing about what may be one payload with that.
 pub(super) fn believe_aside(
     aside: &mut Vec<Aside>,
     (record, text): (&Record, &[u8]),
-    asker: Option<u64>,
+    asker: u64,
     sink: &mut dyn Sink,
 ) {
     if aside.is_empty() {
@@ -116,7 +116,7 @@ pub(super) fn believe_aside(
         let Some(other) = parsed.record() else {
             return false;
         };
-        let one_payload = asker.is_some_and(|asker| asker == entry.asker);
+        let one_payload = asker == entry.asker;
         if other.connectionid != record.connectionid || one_payload {
             return true;
         }

@@ -19,7 +19,9 @@
 //! ([`Trust::finish`]), so no login is lost and none is counted early.
 //!
 //! What no reader of the file can see: an account that may create databases can put a record into
-//! a *database name*, log in, say `USE`, and quit. One perfect line follows its DISCONNECT.
+//! a *database name*, log in, say `USE`, and quit. One perfect line follows its DISCONNECT. README
+//! lists what else is past finding out; the property that is fuzzed (`is_past_finding_out`) says it
+//! exactly.
 
 mod aside;
 mod rules;
@@ -51,6 +53,9 @@ const WINDOW: u64 = 2_048;
 /// the second is not coming (a crash, logging switched off), and judging goes on without.
 pub const PATIENCE: i64 = 30;
 const MAX_WAIT: u64 = 65_536;
+
+/// So many records in a row tell the time: more than a name can hold beginnings of records.
+const WITNESSES: usize = 12;
 
 /// Why a record is not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -216,8 +221,11 @@ struct Refused {
     /// The lines in reach: from `first` up to, not including, `asker`.
     first: u64,
     asker: u64,
-    /// The least time of the records since then.
+    /// When it was refused.
     since: Option<Stamp>,
+    /// How many records in a row said that it was earlier then, and how many that it is overdue now.
+    earlier: usize,
+    late: usize,
     /// Its DISCONNECT came, or it turned out to be forged itself.
     answered: bool,
 }
@@ -236,8 +244,8 @@ pub struct Trust {
     /// In order of their askers, and therefore of their first lines as well.
     refused: VecDeque<Refused>,
     aside: Vec<Aside>,
-    /// How far the payload that begins in a fragment reached so far: (fragment, characters).
-    forward: Option<(u64, usize)>,
+    /// The last line without beginning or end.
+    fragment: Option<u64>,
     /// The line that would be repeated next behind a database name, and where.
     repeated: Option<(u64, u64)>,
     serverhost: Option<Name>,
@@ -262,7 +270,7 @@ impl Trust {
             arena_from: 0,
             refused: VecDeque::new(),
             aside,
-            forward: None,
+            fragment: None,
             repeated: None,
             first_serverhost: serverhost.clone(),
             serverhost,
@@ -340,7 +348,7 @@ impl Trust {
         }
         // A refused login may reach back to what was passed on in an earlier run.
         let needed = self.next.min(self.blocked_from());
-        while self.first < needed && self.is_behind(self.first) {
+        while self.first < needed && self.is_behind(self.first) && self.is_past(self.first) {
             self.forget_first();
         }
     }
@@ -350,6 +358,13 @@ impl Trust {
         let held = self.held(seq);
         let end = self.arena_from + self.arena.len() as u64;
         end - held.start - u64::from(held.len) >= WINDOW
+    }
+
+    /// Whether no line is kept waiting, or so much stands between a line and that one that no rule
+    /// compares them.
+    fn is_past(&self, seq: u64) -> bool {
+        let waits = self.blocked_from();
+        waits >= self.end() || self.held(waits).start - self.held(seq).start >= WINDOW
     }
 
     fn tell_betrayed(&mut self, sink: &mut dyn Sink) {
@@ -372,11 +387,24 @@ impl Trust {
     }
 
     fn pass_next(&mut self, sink: &mut dyn Sink) {
-        let held = &self.queue[(self.next - self.first) as usize];
+        let at = (self.next - self.first) as usize;
         self.next += 1;
+        let held = &mut self.queue[at];
+        if held.near.is_some() && held.doubt.is_none() {
+            // What is told once stays told, even if the fragment is explained later.
+            held.doubt = Some((Why::Fragment, None));
+        }
+        let held = &self.queue[at];
         let from = (held.start - self.arena_from) as usize;
         let text = &self.arena[from..from + held.len as usize];
         let whole = held.whole.as_ref();
+        // What a record asks about may be a part of its own name: it proves nothing there.
+        let asker = match &held.asked {
+            // Where many sessions change their user, beginning and end of one session may stand
+            // before the ends of two others: they vouch for each other.
+            Some(asked) => asked.asker,
+            None => held.place.offset,
+        };
         match (held.parsed.record(), &held.doubt, &held.asked) {
             (None, ..) if held.explained => sink.line(text, held.place, Verdict::Explained, whole),
             (None, ..) => sink.line(text, held.place, Verdict::Malformed, whole),
@@ -388,26 +416,16 @@ impl Trust {
                     whole,
                 );
             }
-            (Some(record), None, _) if held.near.is_some() => {
-                sink.line(
-                    text,
-                    held.place,
-                    Verdict::Doubtful(record, Why::Fragment, None),
-                    whole,
-                );
-            }
             (Some(record), None, Some(asked)) => {
                 if asked.why == Why::ChangedName {
-                    // Where many sessions change their user, beginning and end of one session may
-                    // stand before the ends of two others: they vouch for each other.
-                    believe_aside(&mut self.aside, (record, text), Some(asked.asker), sink);
+                    believe_aside(&mut self.aside, (record, text), asker, sink);
                 }
                 set_aside(&mut self.aside, text, held.place, (record, asked), sink);
             }
             (Some(record), None, None) => {
                 // Without its beginning a line does not say whose it is.
                 if !matches!(held.parsed, Parsed::Tail(_)) {
-                    believe_aside(&mut self.aside, (record, text), None, sink);
+                    believe_aside(&mut self.aside, (record, text), asker, sink);
                 }
                 sink.line(text, held.place, Verdict::Believed(record), whole);
             }

@@ -1,7 +1,8 @@
 //! The rules, each with the attack that it stops. A rule looks at the lines in the queue when the
 //! line comes that sets it off, and leaves its mark on them.
 
-use super::{Asked, MAX_WAIT, PATIENCE, REACH, Refused, Trust, Whole, Why};
+use super::twice::Opener;
+use super::{Asked, MAX_WAIT, PATIENCE, REACH, Refused, Trust, WITNESSES, Whole, Why};
 use super::{characters, head_end, head_of, is_same_connection};
 use crate::audit_log::record::{Head, Operation, Parsed, Record};
 use crate::audit_log::timestamp::{DISORDER, Stamp, is_over, is_repeated};
@@ -12,7 +13,7 @@ impl Trust {
     ///
     /// `known_server`: the name of its server has been judged before.
     pub(super) fn judge(&mut self, seq: u64, known_server: bool) {
-        self.carry_fragment_forward(seq);
+        self.look_back_for_fragment(seq);
         self.compare_with_database_name(seq);
         self.expire(seq);
         let parsed = self.held(seq).parsed;
@@ -20,17 +21,14 @@ impl Trust {
             self.check_serverhost(seq, head_of(&parsed));
         }
         match parsed {
-            Parsed::Head(head) => {
-                // The first line of a name with a line break, or a torn record.
-                let chars = characters(&self.text(seq)[head.end()..]) + 1;
-                self.forward = Some((seq, chars));
-            }
+            // The first line of a name with a line break, or a torn record.
+            Parsed::Head(_) => self.fragment = Some(seq),
             Parsed::Neither => {
                 let len = self.held(seq).len as usize;
                 for at in self.reach_of(seq, len)..seq {
                     self.held_mut(at).near.get_or_insert(seq);
                 }
-                self.forward = Some((seq, characters(self.text(seq)) + 1));
+                self.fragment = Some(seq);
             }
             Parsed::Tail(record) => {
                 self.held_mut(seq).whole = Some(self.whole(seq, &record));
@@ -40,8 +38,7 @@ impl Trust {
             Parsed::Torn(record) => {
                 self.judge_record(seq, &record, false);
                 // What a full disk leaves is honest if another record tells of the connection.
-                let chars = characters(&self.text(seq)[head_end(&parsed)..]) + 1;
-                self.forward = Some((seq, chars));
+                self.fragment = Some(seq);
                 let asker = self.held(seq).place.offset;
                 self.held_mut(seq).asked = Some(Asked {
                     why: Why::Torn,
@@ -66,6 +63,8 @@ impl Trust {
                         first,
                         asker: seq,
                         since: record.head.map(|head| head.time),
+                        earlier: 0,
+                        late: 0,
                         answered: false,
                     });
                 }
@@ -82,6 +81,7 @@ impl Trust {
                     Why::ChangeOfUser,
                 );
             }
+            Operation::Query | Operation::Table => self.compare_statement(seq, record),
             Operation::Connect if record.two_operations => {
                 self.doubt(seq, Why::TwoOperations, None);
             }
@@ -171,28 +171,55 @@ impl Trust {
 
     // --- Rule: a fragment puts in doubt what can be one payload with it.
 
-    fn carry_fragment_forward(&mut self, seq: u64) {
-        let Some((fragment, chars)) = self.forward else {
-            return;
-        };
-        if !self.held(seq).adjacent {
-            self.forward = None;
+    fn look_back_for_fragment(&mut self, seq: u64) {
+        if self.fragment.is_none_or(|last| last < self.first) {
             return;
         }
-        let whole = chars + characters(self.text(seq)) + 1;
-        let name_end = self
-            .held(seq)
-            .parsed
-            .record()
-            .map_or(0, |record| record.username.end());
-        if whole <= REACH || chars + characters(&self.text(seq)[..name_end]) <= REACH {
-            if matches!(self.held(fragment).parsed, Parsed::Torn(_)) {
-                self.ask_behind_torn(fragment, seq);
-            } else {
-                self.held_mut(seq).near = Some(fragment);
+        match self.fragment_before(seq) {
+            Some(torn) if matches!(self.held(torn).parsed, Parsed::Torn(_)) => {
+                self.ask_behind_torn(torn, seq);
             }
+            near => self.held_mut(seq).near = near,
         }
-        self.forward = (whole <= REACH).then_some((fragment, whole));
+    }
+
+    /// The nearest fragment that may begin a payload which ends in the name of line `seq`.
+    fn fragment_before(&self, seq: u64) -> Option<u64> {
+        let name_end = (self.held(seq).parsed.record()).map_or(0, |record| record.username.end());
+        let mut chars = characters(&self.text(seq)[..name_end]);
+        let mut at = seq;
+        while at > self.first && self.held(at).adjacent {
+            at -= 1;
+            let held = self.held(at);
+            let text = self.text(at);
+            let head = head_end(&held.parsed);
+            if chars + characters(&text[head..]) + 1 > REACH {
+                return None;
+            }
+            let fragment = matches!(
+                held.parsed,
+                Parsed::Head(_) | Parsed::Neither | Parsed::Torn(_)
+            );
+            if fragment && !held.explained {
+                return Some(at);
+            }
+            chars += characters(text) + 1;
+        }
+        None
+    }
+
+    /// The nearest fragment that may be in the midst of a payload which begins in line `seq`.
+    fn fragment_behind(&self, seq: u64) -> Option<u64> {
+        let mut chars = characters(&self.text(seq)[head_end(&self.held(seq).parsed)..]);
+        (seq + 1..self.end())
+            .take_while(|at| {
+                chars += characters(self.text(*at)) + 1;
+                self.held(*at).adjacent && chars <= REACH
+            })
+            .find(|at| {
+                let held = self.held(*at);
+                matches!(held.parsed, Parsed::Neither) && !held.explained
+            })
     }
 
     /// The first line of a name may be appended to a record that a full disk has torn. What follows
@@ -223,7 +250,11 @@ impl Trust {
         let from = seq.saturating_sub(reach).max(self.first);
         for at in from..(seq + reach).min(self.end()) {
             if self.held(at).near == Some(seq) {
-                self.held_mut(at).near = None;
+                // There may be another.
+                let near = self
+                    .fragment_before(at)
+                    .or_else(|| self.fragment_behind(at));
+                self.held_mut(at).near = near;
             }
         }
     }
@@ -289,7 +320,8 @@ impl Trust {
             return None;
         }
         let openers = self.openers(before, &end);
-        let opener = openers.iter().find(|opener| opener.same)?.at;
+        let genuine = |opener: &&Opener| opener.same && !self.is_forged(opener.at);
+        let opener = openers.iter().find(genuine)?.at;
         (opener + 1 < before && self.held(opener + 1).adjacent).then_some(opener + 1)
     }
 
@@ -366,7 +398,7 @@ impl Trust {
                 // refused login vouch for each other.
                 Some(record) if record.operation == Operation::Disconnect => {
                     let from = if why == Why::ChangedName { at } else { first };
-                    (self.first..from).any(|before| self.is_begun_by(before, at))
+                    (self.first..from).any(|before| self.is_begun_by(before, at, why))
                 }
                 Some(record) if record.operation == Operation::FailedConnect => {
                     why == Why::ChangedName && (at + 1..asker).any(|end| self.is_end_of(end, at))
@@ -379,7 +411,9 @@ impl Trust {
                 }
                 None => false,
             };
-            if !known && self.held(at).asked.is_none() {
+            if self.is_open(at) {
+                self.doubt(at, why, from.clone());
+            } else if !known && self.held(at).asked.is_none() {
                 self.held_mut(at).asked = Some(Asked {
                     why,
                     from: from.clone(),
@@ -402,6 +436,16 @@ impl Trust {
         }
     }
 
+    /// Whether line `at` is a login on a connection that another login has opened before: what follows
+    /// on that connection vouches for the other one.
+    fn is_open(&self, at: u64) -> bool {
+        let login = |at: u64| {
+            let record = self.held(at).parsed.record()?;
+            (record.operation == Operation::Connect).then_some(record.connectionid)
+        };
+        login(at).is_some() && (self.first..at).any(|before| login(before) == login(at))
+    }
+
     /// Whether line `end` is the DISCONNECT of the refused login in line `begin`.
     fn is_end_of(&self, end: u64, begin: u64) -> bool {
         match (self.held(end).parsed, self.held(begin).parsed) {
@@ -414,18 +458,26 @@ impl Trust {
     }
 
     /// Whether line `before`, beyond doubt itself, tells of the connection whose end is line `end`.
-    fn is_begun_by(&self, before: u64, end: u64) -> bool {
+    fn is_begun_by(&self, before: u64, end: u64, why: Why) -> bool {
         let held = self.held(before);
         held.doubt.is_none()
             && held.near.is_none()
             && held.asked.is_none()
             && match (held.parsed, self.held(end).parsed.record()) {
                 (Parsed::Record(a), Some(b)) => {
+                    // A change of user lets the end have any name: somebody whose change is refused
+                    // could name anybody as the new user of his other session. But the ends of many
+                    // sessions that were changed may stand behind one another.
                     let changed = a.operation == Operation::ChangeUser && a.retcode == 0;
-                    // The other copy of a forged end begins nothing.
-                    a.operation != Operation::Disconnect
-                        && (a.connectionid == b.connectionid && changed
-                            || is_same_connection((&a, self.text(before)), (b, self.text(end))))
+                    if changed && why == Why::ChangedName {
+                        return a.connectionid == b.connectionid;
+                    }
+                    // The other copy of a forged end begins nothing. The end of a refused login tells
+                    // nothing, but a second one would look like the end of a session.
+                    !matches!(
+                        a.operation,
+                        Operation::Disconnect | Operation::FailedConnect
+                    ) && is_same_connection((&a, self.text(before)), (b, self.text(end)))
                 }
                 _ => false,
             }
@@ -433,8 +485,9 @@ impl Trust {
 
     /// Goes on without the DISCONNECT of refused logins that are overdue by the line read last.
     ///
-    /// The time that counts is the least that any record since then claimed: a client that writes a
-    /// time to come must not keep what follows waiting for it.
+    /// A name may hold a time to come, which would make all that wait overdue, or end the name of a
+    /// refused login with one, which would make it wait for long: what counts is what more records say
+    /// than a name can hold.
     fn expire(&mut self, seq: u64) {
         let parsed = self.held(seq).parsed;
         let is_statement = parsed
@@ -447,17 +500,18 @@ impl Trust {
         if let Some(now) = now {
             for refused in &mut self.refused {
                 let since = refused.since.get_or_insert(now);
-                if now.seconds() < since.seconds() {
+                let count = |so_far: usize, holds: bool| if holds { so_far + 1 } else { 0 };
+                refused.earlier = count(refused.earlier, now.seconds() < since.seconds());
+                if refused.earlier >= WITNESSES {
                     *since = now;
                 }
+                let late = is_over(&self.zone, *since, now, PATIENCE);
+                refused.late = count(refused.late, late);
             }
         }
         while let Some(refused) = self.refused.front() {
-            let late = now
-                .zip(refused.since)
-                .is_some_and(|(now, since)| is_over(&self.zone, since, now, PATIENCE));
             let waited = self.held(seq).start - self.held(refused.first).start;
-            if !refused.answered && !late && waited <= MAX_WAIT {
+            if !refused.answered && refused.late < WITNESSES && waited <= MAX_WAIT {
                 break;
             }
             self.give_up_oldest_refused();

@@ -84,7 +84,7 @@ fn run(lines: &[(char, &str)], stop_after_each: bool) -> Vec<char> {
             trust = next;
         }
     }
-    trust.finish(false, false, &mut notes);
+    trust.finish(false, true, &mut notes);
     offsets
         .into_iter()
         .map(|offset| {
@@ -464,7 +464,7 @@ fn a_forged_end_is_not_begun_by_its_copy() {
     judges(&format!(
         "-20261122 19:04:51,db1,root,localhost,9,0,DISCONNECT,,,0
          .{filler}
-         +\u{1f600}w,192.0.2.66,6,0,FAILED_CONNECT,,,1045
+         -\u{1f600}w,192.0.2.66,6,0,FAILED_CONNECT,,,1045
          -20261122 19:04:51,db1,root,localhost,9,0,DISCONNECT,,,0
          ?{filler}
          .{filler}
@@ -579,4 +579,143 @@ fn a_run_that_ends_while_a_renamed_server_refuses_doubts_nothing() {
          +20261122 19:04:50,db2,app,10.1.2.3,5,0,CONNECT,,,0
          +20261122 19:04:50,db2,app,10.1.2.3,3,0,DISCONNECT,,,0",
     );
+}
+
+#[test]
+fn a_client_that_makes_its_own_refusal_look_forged() {
+    judges(
+        "-20261122 19:04:51,db1,m,192.0.2.66,4,0,FAILED_CONNECT,,,1045
+         -root2,localhost,3,0,CONNECT,,,0
+         +,192.0.2.66,3,0,FAILED_CONNECT,,,1045
+         -20261122 19:04:51,db1,app,10.1.2.3,3,7,QUERY,,'',0
+         .20261122 19:04:51,db1,x
+         -m,192.0.2.66,4,0,FAILED_CONNECT,,,1045
+         -20261122 19:04:51,db1,app,10.1.2.3,3,7,QUERY,,'',0
+         .20261122 19:04:51,db1,x
+         +m,192.0.2.66,4,0,DISCONNECT,,,0",
+    );
+}
+
+#[test]
+fn a_new_name_that_holds_a_beginning_of_its_own_connection() {
+    judges(
+        "+20261122 19:04:51,db1,guest,192.0.2.66,3,0,CONNECT,,,0
+         -20261122 19:04:51,db1,,,3,0,CHANGEUSER,,,0
+         .20261122 19:04:51,db1,y,
+         -20261122 19:04:51,db1,root2,192.0.2.66,3,0,CONNECT,,,0
+         ?x
+         .y,
+         -root2,192.0.2.66,3,0,DISCONNECT,,,0",
+    );
+}
+
+#[test]
+fn a_login_of_an_open_connection_is_not_repeated() {
+    // The end of alice's session vouches for her login, not for what repeats it.
+    judges(
+        "+20261122 19:04:51,db1,alice,10.1.2.3,3,0,CONNECT,,,0
+         +20261122 19:04:51,db1,bob,10.1.2.3,4,0,CONNECT,,,0
+         +20261122 19:04:51,db1,guest,192.0.2.66,5,0,CONNECT,,,0
+         -20261122 19:04:51,db1,alice,10.1.2.3,3,0,CONNECT,,,0
+         +20261122 19:04:51,db1,guest,192.0.2.66,5,0,CHANGEUSER,,,1045
+         +20261122 19:04:52,db1,guest,192.0.2.66,5,0,DISCONNECT,,,0
+         +20261122 19:04:52,db1,alice,10.1.2.3,3,0,DISCONNECT,,,0",
+    );
+}
+
+#[test]
+fn a_refused_change_of_user_names_the_new_user_of_another_session() {
+    judges(
+        "+20261122 19:04:51,db1,guest,192.0.2.66,5,0,CONNECT,,,0
+         +20261122 19:04:51,db1,,,5,0,CHANGEUSER,OOOOOOOOOOOOOOOOOOOOOOOOOOOOOOOO,,0
+         +20261122 19:04:51,db1,guest,192.0.2.66,6,0,CONNECT,,,0
+         -20261122 19:04:51,db1,root,localhost,5,0,DISCONNECT,,,0
+         +20261122 19:04:51,db1,x,192.0.2.66,6,0,CHANGEUSER,,,1045
+         +20261122 19:04:51,db1,guest,192.0.2.66,6,0,DISCONNECT,,,0",
+    );
+}
+
+#[test]
+fn a_refused_login_does_not_end_twice() {
+    // Its second end would look like that of a session.
+    judges(&format!(
+        "{HONEST}
+         +20261122 19:04:51,db1,root,localhost,5,0,FAILED_CONNECT,,,1045
+         +20261122 19:04:51,db1,root,localhost,5,0,DISCONNECT,,,0
+         +20261122 19:04:51,db1,guest,192.0.2.66,6,0,CONNECT,,,0
+         -20261122 19:04:51,db1,root,localhost,5,0,DISCONNECT,,,0
+         +20261122 19:04:51,db1,x,192.0.2.66,6,0,CHANGEUSER,,,1045
+         +20261122 19:04:51,db1,guest,192.0.2.66,6,0,DISCONNECT,,,0"
+    ));
+}
+
+#[test]
+fn an_anonymous_account_writes_such_a_name_before_each_statement() {
+    judges(&format!(
+        "{HONEST}
+         -20261122 19:04:51,db1,root2,localhost,99,0,CONNECT,,,0
+         +20261122 19:04:51,db1,mallory,192.0.2.66,6,0,CONNECT,,,0
+         -20261122 19:04:51,db1,root2,localhost,99,0,CONNECT,,,0
+         +20261122 19:04:51,db1,mallory,192.0.2.66,6,7,QUERY,,'SELECT 1',0"
+    ));
+}
+
+#[test]
+fn a_name_that_is_clipped_within_a_head_of_its_own() {
+    // The line that ends in the refusal looks as if it began with a head, whose server is called d.
+    judges(&format!(
+        "{HONEST}
+         -20261122 19:04:51,db1,root2,localhost,99,0,CONNECT,,,0
+         +20261122 19:04:51,d,192.0.2.66,6,0,FAILED_CONNECT,,,1045
+         -20261122 19:04:51,db1,root2,localhost,99,0,CONNECT,,,0
+         +20261122 19:04:51,d,192.0.2.66,6,0,DISCONNECT,,,0"
+    ));
+}
+
+#[test]
+fn a_fragment_that_is_explained_explains_no_other() {
+    let filler = "\u{1f600}".repeat(20);
+    judges(&format!(
+        "{HONEST}
+         .20261122 19:04:51,db1,x
+         .x
+         -m,192.0.2.66,6,0,FAILED_CONNECT,,,1045
+         -20261122 19:04:51,db1,root2,localhost,99,0,CONNECT,,,0
+         ?{filler}
+         -m,192.0.2.67,7,0,FAILED_CONNECT,,,1045
+         .20261122 19:04:51,db1,x
+         .x
+         -m,192.0.2.66,6,0,DISCONNECT,,,0"
+    ));
+}
+
+/// A refusal whose name holds a login, then `between`, more of the log than anything looks back, and
+/// the end of the refusal.
+fn waits_through(between: &str) {
+    let forged = "-20261122 19:04:51,db1,root2,localhost,99,0,CONNECT,,,0";
+    let more: String = (10..70)
+        .map(|id| format!("+20261122 19:04:51,db1,app,10.1.2.3,{id},0,CONNECT,shop,,0\n"))
+        .collect();
+    let lines = format!(
+        "{forged}
+         +20261122 19:04:51,db1,m,192.0.2.66,6,0,FAILED_CONNECT,,,1045
+         {between}
+         {more}{forged}
+         +20261122 19:04:51,db1,m,192.0.2.66,6,0,DISCONNECT,,,0"
+    );
+    judges(&lines);
+}
+
+#[test]
+fn a_time_in_a_name_ends_no_waiting() {
+    // Long past, or to come.
+    for time in ["20261121 19:04:51", "20261122 20:04:51"] {
+        let forged = format!("-{time},db1,r,h,9,0,DISCONNECT,,,0");
+        waits_through(&format!(
+            "{forged}
+             +20261122 19:04:51,db1,n,192.0.2.66,7,0,FAILED_CONNECT,,,1045
+             {forged}
+             +20261122 19:04:51,db1,n,192.0.2.66,7,0,DISCONNECT,,,0"
+        ));
+    }
 }

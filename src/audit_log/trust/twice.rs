@@ -3,7 +3,7 @@
 //! Every record of a connection writes the same name, so a payload stands before each of them. What
 //! the server writes between two records of one connection stands there once.
 
-use super::{REACH, Trust, Why, characters, head_end, is_same_connection};
+use super::{REACH, Refused, Trust, Why, characters, head_end, is_same_connection};
 use crate::audit_log::record::{DAMAGED_AT, Head, Operation, Parsed, Record};
 use crate::name::Name;
 
@@ -23,8 +23,30 @@ impl Trust {
     /// A forged record may bear id, user and host of the very connection that wrote it, and so look
     /// like its beginning. Therefore each record that may have opened the connection is tried.
     pub(super) fn compare_with_openers(&mut self, seq: u64, record: &Record) -> bool {
-        let from = Name::from(record.host.of(self.text(seq)));
         let mut openers = self.openers(seq, record);
+        let explained = self.mark_written_twice(seq, record, &mut openers);
+        self.judge_end(seq, record, &openers, explained);
+        explained
+    }
+
+    /// A statement holds the name as well, and what stands before it may be a part of that. One of
+    /// many, so that only those behind a login are compared. Only an anonymous account lets in
+    /// somebody by such a name.
+    pub(super) fn compare_statement(&mut self, seq: u64, record: &Record) {
+        let logs_in = |at: u64| {
+            self.held(at).parsed.record().is_some_and(|before| {
+                !matches!(before.operation, Operation::Query | Operation::Table)
+            })
+        };
+        if seq > self.first && logs_in(seq - 1) && self.held(seq).adjacent {
+            let mut openers = self.openers(seq, record);
+            self.mark_written_twice(seq, record, &mut openers);
+        }
+    }
+
+    /// Marks what stands before line `seq` and before any of these openers. True if there was any.
+    fn mark_written_twice(&mut self, seq: u64, record: &Record, openers: &mut [Opener]) -> bool {
+        let from = Name::from(record.host.of(self.text(seq)));
         // All are compared before any is marked: one of them may be a part of the name, and what
         // stands before it must not hide what stands before the genuine one.
         let found: Vec<_> = openers
@@ -44,26 +66,39 @@ impl Trust {
                 self.explain(at);
                 self.doubt(at, Why::WrittenTwice, Some(from.clone()));
             }
-            for at in [opener, seq] {
-                self.held_mut(at).near = None;
-            }
-            self.forward = None;
         }
+        explained
+    }
+
+    /// What the end of a connection tells of its beginning, and what it asks of the lines before.
+    fn judge_end(&mut self, seq: u64, record: &Record, openers: &[Opener], explained: bool) {
         let genuine = |opener: &&Opener| !self.is_forged(opener.at);
         let same = openers.iter().filter(genuine).find(|opener| opener.same);
         let Some(opener) = same.or_else(|| openers.iter().find(genuine)) else {
             if record.two_operations {
                 self.doubt(seq, Why::TwoOperations, None);
             }
-            return explained;
+            return;
         };
         if !explained && let Parsed::Tail(refused) = self.held(opener.at).parsed {
             // It began on an earlier line, and its end does not tell where.
+            let from = Name::from(record.host.of(self.text(seq)));
             for at in self.reach_of(opener.at, refused.username.end())..opener.at {
                 self.doubt(at, Why::Fragment, Some(from.clone()));
             }
         }
         self.settle(opener.at);
+        if openers
+            .iter()
+            .any(|it| it.changed && !it.same && !self.is_forged(it.at))
+        {
+            // Whatever may have begun the same connection anew since then was written by a client.
+            self.ask(
+                self.reach_of(seq, record.username.end()),
+                seq,
+                Why::ChangedName,
+            );
+        }
         // The name must be the same; a damaged one may be repaired, a changed one may be new.
         if opener.same {
             let waits = |at: u64| {
@@ -71,31 +106,39 @@ impl Trust {
             };
             if !explained && openers.iter().any(|opener| waits(opener.at)) {
                 // Refused twice: one of the records was written by the client.
-                self.ask_before(&openers);
+                self.ask_before(openers);
                 self.ask(
                     self.reach_of(seq, record.username.end()),
                     seq,
                     Why::OtherName,
                 );
             }
-            return explained;
+            return;
         }
         if record.two_operations {
             self.doubt(seq, Why::TwoOperations, None);
-            return explained;
+            return;
         }
-        let why = if opener.changed {
-            Why::ChangedName
-        } else {
-            Why::OtherName
-        };
-        self.ask(self.reach_of(seq, record.username.end()), seq, why);
         if !opener.changed {
+            self.ask(
+                self.reach_of(seq, record.username.end()),
+                seq,
+                Why::OtherName,
+            );
             // Of a damaged name other lines stand before the one record than before the other.
-            self.ask_before(&openers);
+            self.ask_before(openers);
             self.doubt(seq, Why::OtherName, None);
         }
-        explained
+    }
+
+    /// Whether nothing casts doubt on a line so far, and no refused login that has not ended may.
+    fn is_beyond_doubt(&self, seq: u64) -> bool {
+        let held = self.held(seq);
+        let waits = |refused: &Refused| (refused.first..refused.asker).contains(&seq);
+        held.doubt.is_none()
+            && held.near.is_none()
+            && held.asked.is_none()
+            && !self.refused.iter().any(waits)
     }
 
     /// What stands before any of these records may be a part of a name that they hold.
@@ -225,7 +268,8 @@ impl Trust {
             let Some(other) = held.parsed.record() else {
                 continue;
             };
-            if other.connectionid != record.connectionid || self.is_forged(at) {
+            // One that is known to be forged as well: a client can make his own look so.
+            if other.connectionid != record.connectionid {
                 continue;
             }
             match other.operation {
@@ -235,7 +279,7 @@ impl Trust {
                     same: is_same_connection((record, self.text(seq)), (other, self.text(at))),
                 }),
                 Operation::ChangeUser => changed |= other.retcode == 0,
-                Operation::Disconnect if at < reach => break,
+                Operation::Disconnect if at < reach && self.is_beyond_doubt(at) => break,
                 _ => {}
             }
         }

@@ -37,7 +37,7 @@ pub(crate) fn check(input: &[u8]) {
             );
         }
     }
-    if !log.forged {
+    if !log.forged && !log.late {
         // Behind the end of a run nothing can be a payload with what stands before it, so parts may
         // be believed that are doubtful as a whole; never the reverse.
         let missing = |(whole, parts): (bool, bool)| whole && !parts;
@@ -108,6 +108,8 @@ enum Truth {
     Server,
     /// A client wrote it, but for its head.
     Forged,
+    /// The same, but nothing in the file betrays it.
+    PastFindingOut,
 }
 
 struct Line {
@@ -131,6 +133,8 @@ struct Log {
     forged: bool,
     /// A record that others needed was not written, or names were written that could be forgeries.
     lossy: bool,
+    /// The end of a refused login came when nobody waits for it any more.
+    late: bool,
 }
 
 impl Log {
@@ -229,6 +233,13 @@ struct Open {
     host: &'static str,
 }
 
+/// The end of a connection: the name, where it holds lines, and what stands behind it.
+struct Due {
+    name: Option<String>,
+    id: u64,
+    rest: String,
+}
+
 struct Server {
     log: Log,
     now: i64,
@@ -237,9 +248,15 @@ struct Server {
     queries: u64,
     open: Vec<Open>,
     /// DISCONNECT records that are still to come, and after how many steps.
-    due: Vec<(u8, String)>,
+    due: Vec<(u8, Due)>,
     attacks: u32,
     unended: Vec<u64>,
+    /// All connections that were opened: where in the log, user, host, id.
+    logins: Vec<(u64, String, &'static str, u64)>,
+    /// Attackers that changed into an anonymous account.
+    anonymous: Vec<u64>,
+    /// Bytes written to all files.
+    written: u64,
 }
 
 impl Default for Server {
@@ -254,6 +271,9 @@ impl Default for Server {
             due: Vec::new(),
             attacks: 0,
             unended: Vec::new(),
+            logins: Vec::new(),
+            anonymous: Vec::new(),
+            written: 0,
         }
     }
 }
@@ -267,12 +287,15 @@ impl Server {
             let due = std::mem::take(&mut self.due);
             for (steps, record) in due {
                 match steps {
-                    0 => self.write(&record),
+                    0 => match record.name {
+                        Some(name) => self.write_bytes(name.as_bytes(), record.id, &record.rest),
+                        None => self.write(&record.rest),
+                    },
                     _ => self.due.push((steps - 1, record)),
                 }
             }
         }
-        self.log.lossy |= !self.due.is_empty();
+        self.lose_due();
         // Several attacks can help one of which no second record was written.
         for line in &mut self.log.lines {
             if self.attacks > 1 && self.unended.contains(&line.id) {
@@ -296,6 +319,7 @@ impl Server {
             _ => text.extend_from_slice(rest.as_bytes()),
         }
         self.log.add(&text, Truth::Server, 0, self.now);
+        self.written += text.len() as u64 + 1;
     }
 
     fn query(&mut self) -> u64 {
@@ -328,12 +352,17 @@ impl Server {
                     let account = format!("{user},{host},{id},0,PROXY_CONNECT,,`dba`@`%`,0");
                     self.write(&account);
                 }
+                self.logins.push((self.written, user.clone(), host, id));
                 self.open.push(Open { id, user, host });
             }
             2 | 3 => {
                 let (id, user) = (self.id(), self.user(input));
                 self.write(&format!("{user},{host},{id},0,FAILED_CONNECT,,,1045"));
-                let end = format!("{user},{host},{id},0,DISCONNECT,,,0");
+                let end = Due {
+                    name: None,
+                    id,
+                    rest: format!("{user},{host},{id},0,DISCONNECT,,,0"),
+                };
                 self.due.push((how >> 4 & 3, end));
             }
             4 | 5 => {
@@ -347,6 +376,8 @@ impl Server {
                     self.open[at].user = self.user(input);
                     let id = self.open[at].id;
                     self.write(&format!(",,{id},0,CHANGEUSER,OOOOOOOO,,0"));
+                    let Open { user, host, .. } = self.open[at].clone();
+                    self.logins.push((self.written, user, host, id));
                     // With so short a database name the login before may be a part of the new one.
                     self.log.lossy = true;
                 }
@@ -378,6 +409,7 @@ impl Server {
             10 => {
                 let step = [0, 1, 2, 5, 9, 20, 31, 600][usize::from(how & 7)];
                 self.now += step;
+                self.log.late |= step > 30 && !self.due.is_empty();
                 self.log.lossy |= step > 9 && !self.due.is_empty();
                 if how == 0xff {
                     // Summer time ends, or somebody sets the clock.
@@ -396,15 +428,24 @@ impl Server {
         }
     }
 
-    fn restart(&mut self, how: u8) {
+    /// What is still to come is not written any more.
+    fn lose_due(&mut self) {
         self.log.lossy |= !self.due.is_empty();
+        for (_, due) in self.due.drain(..) {
+            if due.name.is_some() {
+                self.unended.push(due.id);
+            }
+        }
+    }
+
+    fn restart(&mut self, how: u8) {
+        self.lose_due();
+        // Two lives that go alike can look like what a name wrote twice.
+        self.log.lossy |= !self.log.lines.is_empty();
         self.next_id = 3;
         self.open.clear();
-        self.due.clear();
         self.now += i64::from(how >> 4);
         if how & 1 == 1 {
-            // A name that is soon taken back looks like one that a client wrote.
-            self.log.lossy |= self.name != "db1";
             self.name = if self.name == "db1" { "db2" } else { "db1" };
         }
     }
@@ -414,6 +455,11 @@ impl Server {
         let own = self.next_id;
         let known = self.open.first().map_or(99, |open| open.id);
         let server = self.name;
+        // He may know who else is there.
+        let open = self.open.last();
+        let victim = open.map_or("app,10.1.2.3,3".into(), |open| {
+            format!("{},{},{}", open.user, open.host, open.id)
+        });
         let mut name = String::new();
         for _ in 0..2 + (input.next() & 3) {
             let how = input.next();
@@ -424,11 +470,15 @@ impl Server {
                 part = format!("{},{server},", stamp(self.now + seconds));
             }
             let id = [own, 99, known, own + 1][usize::from(how >> 3 & 3)];
-            part.push_str(&match input.next() % 20 {
+            part.push_str(&match input.next() % 24 {
                 16 => format!("m,192.0.2.66,{id},0,FAILED_CONNECT,,,1045"),
                 17 => format!("m,192.0.2.66,{id},0,DISCONNECT,,,0"),
                 18 => format!("m,192.0.2.66,{id},0,CONNECT,,,0"),
                 19 => "\u{1f600}".repeat(20),
+                20 => format!("{victim},0,DISCONNECT,,,0"),
+                21 => format!("{victim},7,QUERY,,'',0"),
+                22 => format!("{victim},0,CHANGEUSER,,,0"),
+                23 => format!("{victim},0,CONNECT,,,0"),
                 0 => "x".into(),
                 1 => String::new(),
                 2 => "y,".into(),
@@ -477,11 +527,14 @@ impl Server {
             let query = self.query();
             self.write(&format!("app,10.1.2.3,2,{query},QUERY,shop,'SELECT 1',0"));
         }
-        self.write_bytes(
-            name.as_bytes(),
-            id,
-            &format!(",{host},{id},0,DISCONNECT,,,0"),
-        );
+        let rest = format!(",{host},{id},0,DISCONNECT,,,0");
+        if how & 0x40 == 0x40 {
+            // Others come and go in between, attackers too.
+            let name = Some(name);
+            self.due.push((how >> 2 & 3, Due { name, id, rest }));
+            return;
+        }
+        self.write_bytes(name.as_bytes(), id, &rest);
     }
 
     /// Somebody who has an account, or uses the anonymous one.
@@ -503,12 +556,27 @@ impl Server {
             if name.len() > 132 {
                 return;
             }
-            self.write_bytes(name.as_bytes(), id, &format!(",{host},{id},0,CONNECT,,,0"));
-            self.write_bytes(
-                name.as_bytes(),
-                id,
-                &format!(",{host},{id},0,DISCONNECT,,,0"),
-            );
+            let rest = format!(",{host},{id},0,CONNECT,,,0");
+            if how & 4 == 4 {
+                // An anonymous account is changed to, and its name written once.
+                self.anonymous.push(id);
+                self.write(&format!("guest{rest}"));
+                self.write(&format!(",,{id},0,CHANGEUSER,OOOOOOOO,,0"));
+            } else {
+                self.write_bytes(name.as_bytes(), id, &rest);
+                for _ in 0..(how >> 6) {
+                    let query = self.query();
+                    let rest = format!(",{host},{id},{query},QUERY,,'SELECT 1',0");
+                    self.write_bytes(name.as_bytes(), id, &rest);
+                }
+            }
+            let rest = format!(",{host},{id},0,DISCONNECT,,,0");
+            if how & 2 == 2 {
+                let name = Some(name);
+                self.due.push((how >> 4 & 3, Due { name, id, rest }));
+                return;
+            }
+            self.write_bytes(name.as_bytes(), id, &rest);
         }
     }
 
@@ -519,14 +587,49 @@ impl Server {
         let lines: Vec<_> = text.split(|byte| *byte == b'\n').collect();
         for (at, line) in lines.iter().enumerate() {
             let truth = match at + 1 < lines.len() {
+                true if self.is_past_finding_out(id, line) => Truth::PastFindingOut,
                 true => Truth::Forged,
                 false => Truth::Server,
             };
             self.log.add(line, truth, id, self.now);
+            self.written += line.len() as u64 + 1;
         }
         self.log.forged = true;
         self.attacks += u32::from(rest.contains("CONNECT,,,1045") || rest.contains("CHANGEUSER"));
         self.attacks += u32::from(rest.contains(",CONNECT,"));
+    }
+}
+
+/// How long ago a login must be, in bytes, for what repeats it to be past finding out.
+const PAST: u64 = 2_048;
+
+impl Server {
+    /// Whether nothing in the file can betray this line of a name that connection `writer` wrote.
+    fn is_past_finding_out(&self, writer: u64, line: &[u8]) -> bool {
+        let parsed = record::parse(line);
+        let Some(record) = parsed.record() else {
+            return false;
+        };
+        let id = record.connectionid;
+        // An account that is connected is said to leave, or to have come by a login that was long ago:
+        // its figures move, but it is in use.
+        let repeats = |since| {
+            self.logins.iter().any(|(at, user, host, login)| {
+                *login == id
+                    && record.host.of(line) == host.as_bytes()
+                    && record.username.of(line) == user.as_bytes()
+                    && self.written >= *at + since
+            })
+        };
+        // A new name that is written once, by the end of a session that changed into an anonymous
+        // account, looks like the ends of others that changed their user, and like their refusals.
+        let looks_like_many = self.anonymous.contains(&writer);
+        match record.operation {
+            Operation::Connect => repeats(PAST),
+            Operation::FailedConnect => looks_like_many,
+            Operation::Disconnect => repeats(0) || looks_like_many,
+            _ => false,
+        }
     }
 }
 
