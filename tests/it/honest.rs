@@ -14,6 +14,16 @@ use crate::random::Random;
 
 #[test]
 fn honest_clients_are_never_doubted() {
+    nobody_is_doubted("app");
+}
+
+#[test]
+fn honest_clients_that_become_somebody_else_are_never_doubted() {
+    nobody_is_doubted("report");
+}
+
+/// `second`: the user that some sessions become.
+fn nobody_is_doubted(second: &str) {
     let logins: usize = std::env::var("CONNTRACKER_TEST_HONEST_LOGINS")
         .map_or(4_000, |count| count.parse().expect("a number"));
     let lives = 4;
@@ -26,7 +36,7 @@ fn honest_clients_are_never_doubted() {
         "--max-connect-errors=1000000000",
         "--max-password-errors=4294967295",
     ]);
-    server.sql("CREATE USER app@'%' IDENTIFIED BY 'app'");
+    server.sql("CREATE USER app@'%' IDENTIFIED BY 'app', report@'%' IDENTIFIED BY 'report'");
     let env = TestEnv::reading(server.audit_log());
     let done = AtomicUsize::new(0);
     for life in 0..lives {
@@ -36,6 +46,7 @@ fn honest_clients_are_never_doubted() {
                 scope.spawn(move || {
                     come_and_go(
                         server,
+                        second,
                         client,
                         (life * 8 + client) as u64,
                         logins / lives / 8,
@@ -80,7 +91,7 @@ fn honest_clients_are_never_doubted() {
 }
 
 /// Half of the clients are refused; some begin their session anew, some stay for a while.
-fn come_and_go(server: &Server, client: usize, seed: u64, times: usize) {
+fn come_and_go(server: &Server, second: &str, client: usize, seed: u64, times: usize) {
     let mut random = Random::new(seed);
     let mut open: Vec<Client> = Vec::new();
     for _ in 0..times {
@@ -100,7 +111,7 @@ fn come_and_go(server: &Server, client: usize, seed: u64, times: usize) {
             let _ = session.query("SELECT 1");
             if random.chance(50) {
                 session
-                    .change_user(&Login::new("app", "app"))
+                    .change_user(&Login::new(second, second))
                     .expect("the session begins anew");
             }
         }

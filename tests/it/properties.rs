@@ -159,11 +159,18 @@ fn accounts_are_the_servers_choice() {
     holds("account", 400, input, account::check);
 }
 
-/// Lines in any order; what a server could have written is for the fuzzer (fuzz/, target trust), which
-/// has time to look for the rare ones.
+/// Lines in any order.
 #[test]
 fn each_line_gets_a_verdict() {
     holds("trust", 1_500, bytes(0..=0, 300), trust::check);
+}
+
+/// What a server writes, with clients that try to forge records. Attackers that fit together are rare;
+/// the fuzzer (fuzz/, target trust) has more time to look for them.
+#[test]
+fn no_forged_record_is_believed() {
+    let steps = (0..5_usize).prop_flat_map(|size| bytes(1..=1, 20 << size));
+    holds("trust", 2_000, steps, trust::check);
 }
 
 /// Counts lines, and believes nothing.
