@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::record::{self, Operation, Port, Record};
 use super::timestamp::{Clock, Stamp};
-use super::trust::{Place, Sink, Verdict, Whole};
+use super::trust::{Place, Sink, Verdict, Whole, Why};
 use crate::name::Name;
 use crate::store::{Doubtful, Withdrawn};
 use crate::tally::Tally;
@@ -269,17 +269,23 @@ impl Sink for Session<'_> {
                 }
             }
             Verdict::Doubtful(record, why, from) => {
+                let tells_whom = record.operation == Operation::Disconnect
+                    && self.connections.changed.contains_key(&record.connectionid);
+                // The ends of many sessions that changed their user may stand behind one another.
+                if tells_whom
+                    && why == Why::ChangedName
+                    && let Some(head) = record.head
+                {
+                    self.believe(text, record, head.time, whole);
+                    return;
+                }
                 self.follow_doubtful(text, record);
-                let is_login = match record.operation {
-                    Operation::Connect | Operation::FailedConnect | Operation::ProxyConnect => true,
-                    // It would tell to whom the user was changed.
-                    Operation::Disconnect => {
-                        self.connections.changed.contains_key(&record.connectionid)
-                    }
-                    _ => false,
-                };
-                // A sign of use that is not believed just does not count.
-                if is_login {
+                let is_login = matches!(
+                    record.operation,
+                    Operation::Connect | Operation::FailedConnect | Operation::ProxyConnect
+                );
+                // A sign of use that is not believed just does not count, unless it is the only one.
+                if is_login || tells_whom {
                     self.doubt(text, place, record, (why.text().into(), from));
                 }
             }

