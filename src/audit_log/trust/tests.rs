@@ -29,6 +29,11 @@ impl Sink for Notes {
 /// that ends after each line.
 #[track_caller]
 fn judges(marked: &str) {
+    judges_in(&Zone::UTC, marked);
+}
+
+#[track_caller]
+fn judges_in(zone: &Zone, marked: &str) {
     let lines: Vec<(char, &str)> = marked
         .lines()
         .map(str::trim_start)
@@ -36,7 +41,7 @@ fn judges(marked: &str) {
         .map(|line| (line.chars().next().unwrap(), &line[1..]))
         .collect();
     for stop_after_each in [false, true] {
-        let verdicts = run(&lines, stop_after_each);
+        let verdicts = run(zone, &lines, stop_after_each);
         let found: Vec<(char, &str)> = verdicts
             .into_iter()
             .zip(&lines)
@@ -57,9 +62,9 @@ fn judges(marked: &str) {
     }
 }
 
-fn run(lines: &[(char, &str)], stop_after_each: bool) -> Vec<char> {
+fn run(zone: &Zone, lines: &[(char, &str)], stop_after_each: bool) -> Vec<char> {
     let mut notes = Notes::default();
-    let mut trust = Trust::new(None, Vec::new());
+    let mut trust = Trust::new(None, Vec::new()).in_zone(zone.clone());
     let mut offsets = Vec::new();
     let mut offset = 0;
     let files = vec![String::from("log")];
@@ -73,18 +78,19 @@ fn run(lines: &[(char, &str)], stop_after_each: bool) -> Vec<char> {
         });
         if stop_after_each && !inside && lines[at].0 == '+' {
             trust.finish(false, false, &mut notes);
-            let mut next = Trust::new(trust.serverhost().cloned(), trust.aside(&files));
-            for pending in trust.pending(&files) {
-                let place = Place {
-                    file: 0,
-                    offset: pending.offset,
-                };
-                next.resume(pending, place);
-            }
-            trust = next;
+            trust = reopen(&trust, &files).in_zone(zone.clone());
         }
     }
     trust.finish(false, true, &mut notes);
+    if !stop_after_each {
+        for (offset, told) in &notes.0 {
+            let before = notes.0.iter().find(|(at, _)| at == offset);
+            assert!(
+                *told != "doubtful" || before == Some(&(*offset, "doubtful")),
+                "believed at first: byte {offset}"
+            );
+        }
+    }
     offsets
         .into_iter()
         .map(|offset| {
@@ -102,6 +108,19 @@ fn run(lines: &[(char, &str)], stop_after_each: bool) -> Vec<char> {
             }
         })
         .collect()
+}
+
+/// What the next run begins with.
+fn reopen(trust: &Trust, files: &[String]) -> Trust {
+    let mut next = Trust::new(trust.serverhost().cloned(), trust.aside(files));
+    for pending in trust.pending(files) {
+        let place = Place {
+            file: 0,
+            offset: pending.offset,
+        };
+        next.resume(pending, place);
+    }
+    next
 }
 
 const HONEST: &str = "
@@ -718,4 +737,168 @@ fn a_time_in_a_name_ends_no_waiting() {
              +20261122 19:04:51,db1,n,192.0.2.66,7,0,DISCONNECT,,,0"
         ));
     }
+}
+
+// --- Found by mutation testing.
+
+#[test]
+fn each_reason_has_its_words() {
+    let all = [
+        Why::WrittenTwice,
+        Why::Fragment,
+        Why::Unended,
+        Why::ChangeOfUser,
+        Why::OtherName,
+        Why::ChangedName,
+        Why::DatabaseName,
+        Why::TimeBackwards,
+        Why::OtherServer,
+        Why::TwoOperations,
+        Why::Torn,
+    ];
+    for (at, why) in all.iter().enumerate() {
+        assert!(why.text().len() > 20);
+        assert!(all[..at].iter().all(|other| other.text() != why.text()));
+    }
+}
+
+#[test]
+fn what_stands_before_a_line_that_waits_is_kept() {
+    // The login that the name repeats has long been believed when the refusal is given up.
+    let more: String = (10..70)
+        .map(|id| format!("+20261122 19:04:51,db1,app,10.1.2.3,{id},0,CONNECT,shop,,0\n"))
+        .collect();
+    judges(&format!(
+        "{more}
+         +20261122 19:04:51,db1,alice,10.1.2.3,4,0,CONNECT,,,0
+         -20261122 19:04:51,db1,alice,10.1.2.3,4,0,CONNECT,,,0
+         +20261122 19:04:51,db1,m,192.0.2.66,6,0,FAILED_CONNECT,,,1045
+         {}
+         +20261122 19:04:51,db1,alice,10.1.2.3,4,0,DISCONNECT,,,0",
+        more.replace(",10.1.2.3,", ",10.1.2.3,1")
+    ));
+}
+
+#[test]
+fn a_fragment_at_the_beginning_of_the_log() {
+    judges(
+        ".20261122 19:04:51,db1,x
+         -20261122 10:00:00,db1,root2,localhost,99,0,CONNECT,,,0
+         +y,192.0.2.66,6,0,FAILED_CONNECT,,,1045
+         .20261122 19:04:51,db1,x
+         -20261122 10:00:00,db1,root2,localhost,99,0,CONNECT,,,0
+         +y,192.0.2.66,6,0,DISCONNECT,,,0",
+    );
+}
+
+#[test]
+fn a_foreign_name_is_judged_by_a_later_run() {
+    let mut notes = Notes::default();
+    let mut trust = Trust::new(None, Vec::new());
+    let mut push = |trust: &mut Trust, offset, server: &str| {
+        let line = format!(
+            "20261122 19:04:51,{server},root2,h,{},0,CONNECT,,,0",
+            offset + 9
+        );
+        trust.push(line.as_bytes(), Place { file: 0, offset }, &mut notes);
+        trust.finish(false, false, &mut notes);
+    };
+    push(&mut trust, 0, "db1");
+    push(&mut trust, 100, "db2");
+    trust = reopen(&trust, &[String::from("log")]);
+    push(&mut trust, 200, "db1");
+    assert_eq!(
+        notes.0,
+        [(0, "believed"), (100, "doubtful"), (200, "believed")]
+    );
+}
+
+#[test]
+fn a_refused_change_of_user_may_be_the_end_of_a_name() {
+    let far = "o".repeat(64);
+    judges(&format!(
+        "+20261122 19:04:50,db1,app,10.1.2.3,3,0,CONNECT,{far},,0
+         -20261122 19:04:51,db1,root2,localhost,99,0,CONNECT,,,0
+         +y,192.0.2.66,6,0,CHANGEUSER,,,1045"
+    ));
+}
+
+#[test]
+fn a_name_is_known_as_a_whole() {
+    struct Names(Vec<Whole>);
+    impl Sink for Names {
+        fn line(&mut self, _: &[u8], _: Place, _: Verdict<'_>, whole: Option<&Whole>) {
+            self.0.extend(whole.cloned());
+        }
+        fn withdraw(&mut self, _: &[u8], _: Place, _: &Record) {}
+    }
+    let mut names = Names(Vec::new());
+    let mut trust = Trust::new(None, Vec::new());
+    let mut offset = 0;
+    for line in [
+        "20261122 19:04:51,db1,x",
+        "20261122 19:04:52,db1,z",
+        "y,192.0.2.66,6,0,FAILED_CONNECT,,,1045",
+        "20261122 19:04:53,db1,x",
+        "a",
+        "b,192.0.2.66,6,0,FAILED_CONNECT,,,1045",
+    ] {
+        trust.push(line.as_bytes(), Place { file: 0, offset }, &mut names);
+        offset += line.len() as u64 + 1;
+    }
+    trust.finish(false, true, &mut names);
+    let time = |line: &str| record::Head::of(line.as_bytes()).map(|head| head.time);
+    let expected = [
+        (&b"z\ny"[..], time("20261122 19:04:52,db1,")),
+        (b"x\na\nb", time("20261122 19:04:53,db1,")),
+    ];
+    let found: Vec<_> = names.0.iter().map(|it| (&it.name[..], it.time)).collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn a_time_that_runs_backwards_may_be_a_part_of_a_name() {
+    let far = "o".repeat(64);
+    // Clocks are set back by an hour or half of one; records are a few seconds out of order.
+    for (time, mark) in [
+        ("19:04:50", '+'),
+        ("19:04:49", '-'),
+        ("18:05:10", '+'),
+        ("18:05:11", '-'),
+        ("18:04:50", '+'),
+        ("18:04:49", '-'),
+        ("18:35:00", '+'),
+        ("19:05:20", '+'),
+    ] {
+        judges(&format!(
+            "+20261122 19:05:00,db1,app,10.1.2.3,3,0,CONNECT,{far},,0
+             {mark}20261122 19:05:00,db1,root2,localhost,99,0,CONNECT,,,0
+             +20261122 {time},db1,m,192.0.2.66,6,0,DISCONNECT,,,0"
+        ));
+    }
+    // From half past two, autumn goes back to ten past two.
+    for (zone, mark) in [("Europe/Zurich", '+'), ("UTC", '-')] {
+        judges_in(
+            &Zone::parse(zone).unwrap(),
+            &format!(
+                "+20261025 02:50:00,db1,app,10.1.2.3,3,0,CONNECT,{far},,0
+                 {mark}20261025 02:50:00,db1,root2,localhost,99,0,CONNECT,,,0
+                 +20261025 02:10:00,db1,m,192.0.2.66,6,0,DISCONNECT,,,0"
+            ),
+        );
+    }
+}
+
+#[test]
+fn a_database_name_writes_several_lines() {
+    judges(&format!(
+        "{HONEST}
+         +20261122 19:04:51,db1,alice,127.0.0.1,7,0,CONNECT,,,0
+         -20261122 19:04:51,db1,r,h,9,0,CONNECT,,,0
+         -20261122 19:04:51,db1,s,h,8,0,CONNECT,,,0
+         +20261122 19:04:51,db1,alice,127.0.0.1,7,0,DISCONNECT,,,0
+         -20261122 19:04:51,db1,r,h,9,0,CONNECT,,,0
+         -20261122 19:04:51,db1,s,h,8,0,CONNECT,,,0
+         {HONEST}"
+    ));
 }
