@@ -397,8 +397,7 @@ impl Trust {
                 // Changed users are common where a pool changes them: there both records of a
                 // refused login vouch for each other.
                 Some(record) if record.operation == Operation::Disconnect => {
-                    let from = if why == Why::ChangedName { at } else { first };
-                    (self.first..from).any(|before| self.is_begun_by(before, at))
+                    (self.first..first).any(|before| self.is_begun_by(before, at))
                 }
                 Some(record) if record.operation == Operation::FailedConnect => {
                     why == Why::ChangedName && (at + 1..asker).any(|end| self.is_end_of(end, at))

@@ -902,3 +902,84 @@ fn a_database_name_writes_several_lines() {
          {HONEST}"
     ));
 }
+
+#[test]
+fn a_server_is_renamed_when_more_is_written_than_a_name_can_hold() {
+    // Two lines of so many characters, line ends included.
+    for (len, mark) in [(63, '_'), (64, '+')] {
+        let line = |len: usize| {
+            let front = "20261122 19:04:50,db2,";
+            let tail = ",10.1.2.3,3,0,CONNECT,,,0";
+            format!(
+                "{front}{}{tail}",
+                "u".repeat(len - front.len() - tail.len())
+            )
+        };
+        judges(&format!(
+            "+20261122 19:04:50,db1,app,10.1.2.3,3,0,CONNECT,,,0
+             {mark}{}
+             {mark}{}",
+            line(63),
+            line(len)
+        ));
+    }
+}
+
+#[test]
+fn a_refused_login_vouches_with_its_end_before_a_changed_name() {
+    let far = "o".repeat(64);
+    judges(&format!(
+        "+20261122 19:04:51,db1,guest,192.0.2.66,6,0,CONNECT,{far},,0
+         +20261122 19:04:51,db1,,,6,0,CHANGEUSER,{far}{far},,0
+         +20261122 19:04:51,db1,r,h,7,0,FAILED_CONNECT,,,1045
+         -20261122 19:04:51,db1,r,h,7,0,DISCONNECT,,,0
+         +20261122 19:04:51,db1,m,192.0.2.66,6,0,DISCONNECT,,,0"
+    ));
+    judges(&format!(
+        "+20261122 19:04:51,db1,guest,192.0.2.66,6,0,CONNECT,{far},,0
+         +20261122 19:04:51,db1,,,6,0,CHANGEUSER,{far}{far},,0
+         -20261122 19:04:51,db1,r,h,7,0,FAILED_CONNECT,,,1045
+         -20261122 19:04:51,db1,s,h,7,0,DISCONNECT,,,0
+         +20261122 19:04:51,db1,m,192.0.2.66,6,0,DISCONNECT,,,0"
+    ));
+}
+
+/// How many verdicts there are behind a login, a refused login at `refused`, and so many more logins
+/// at each of these times.
+fn told_while_waiting(refused: &str, more: &[(&str, u64)]) -> usize {
+    let mut notes = Notes::default();
+    let mut trust = Trust::new(None, Vec::new());
+    let mut offset = 0;
+    let mut push = |line: String| {
+        trust.push(line.as_bytes(), Place { file: 0, offset }, &mut notes);
+        offset += line.len() as u64 + 1;
+    };
+    push("20261122 19:04:50,db1,app,10.1.2.3,3,0,CONNECT,,,0".into());
+    push(format!(
+        "20261122 {refused},db1,r,h,4,0,FAILED_CONNECT,,,1045"
+    ));
+    for (time, count) in more {
+        for id in 0..*count {
+            push(format!(
+                "20261122 {time},db1,app,10.1.2.3,{id},0,CONNECT,,,0"
+            ));
+        }
+    }
+    trust.finish(false, false, &mut notes);
+    notes.0.len()
+}
+
+#[test]
+fn a_refused_login_is_waited_for_until_more_records_than_a_name_holds_are_late() {
+    assert_eq!(told_while_waiting("19:04:51", &[("19:05:22", 11)]), 0);
+    assert_eq!(told_while_waiting("19:04:51", &[("19:05:22", 12)]), 14);
+    assert_eq!(told_while_waiting("19:04:51", &[("19:05:21", 99)]), 0);
+    // Late in a row, for a name may hold the time of long ago.
+    let between = [("19:05:22", 11), ("19:04:51", 1), ("19:05:22", 11)];
+    assert_eq!(told_while_waiting("19:04:51", &between), 0);
+    // A name may end in a head with a time to come, too.
+    let earlier = [("19:04:51", 11), ("19:05:22", 12)];
+    assert_eq!(told_while_waiting("20:04:51", &earlier), 0);
+    let earlier = [("19:04:51", 12), ("19:05:22", 12)];
+    assert_eq!(told_while_waiting("20:04:51", &earlier), 26);
+}
