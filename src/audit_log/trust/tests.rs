@@ -983,3 +983,76 @@ fn a_refused_login_is_waited_for_until_more_records_than_a_name_holds_are_late()
     let earlier = [("19:04:51", 12), ("19:05:22", 12)];
     assert_eq!(told_while_waiting("20:04:51", &earlier), 26);
 }
+
+#[test]
+fn a_refusal_that_began_on_an_earlier_line_has_an_end_that_does_not_tell_where() {
+    let far = "o".repeat(64);
+    judges(&format!(
+        "+20261122 19:04:51,db1,app,10.1.2.3,3,0,CONNECT,{far},,0
+         -20261122 19:04:51,db1,root2,localhost,99,0,CONNECT,,,0
+         +y,192.0.2.66,6,0,FAILED_CONNECT,,,1045
+         +20261122 19:04:52,db1,y,192.0.2.66,6,0,DISCONNECT,,,0"
+    ));
+}
+
+#[test]
+fn a_forged_end_does_not_hide_the_beginning() {
+    // Once where the forged end is known as such, and once where its own refusal still waits.
+    let end = "20261122 19:04:51,db1,root,h,3,0,DISCONNECT,,,0";
+    let (first, last) = (
+        "-20261122 19:04:51,db1,root2,localhost,99,0,CONNECT,,,0
+         +20261122 19:04:51,db1,m,192.0.2.66,3,0,FAILED_CONNECT,,,1045",
+        "-20261122 19:04:51,db1,root2,localhost,99,0,CONNECT,,,0
+         +20261122 19:04:51,db1,m,192.0.2.66,3,0,DISCONNECT,,,0",
+    );
+    judges(&format!(
+        "{first}
+         -{end}
+         +20261122 19:04:51,db1,n,192.0.2.66,5,0,FAILED_CONNECT,,,1045
+         -{end}
+         +20261122 19:04:51,db1,n,192.0.2.66,5,0,DISCONNECT,,,0
+         {last}"
+    ));
+    // He makes his own records look doubtful there.
+    let (first, last) = (
+        first.replace("+2026", "-2026"),
+        last.replace("+2026", "-2026"),
+    );
+    judges(&format!(
+        "{first}
+         -{end}
+         +20261122 19:04:51,db1,n,192.0.2.66,5,0,FAILED_CONNECT,,,1045
+         {last}
+         -{end}
+         +20261122 19:04:51,db1,n,192.0.2.66,5,0,DISCONNECT,,,0"
+    ));
+}
+
+#[test]
+fn a_name_has_128_characters_and_no_more() {
+    // All heads but the first are a part of it.
+    for (more, mark) in [(0, '-'), (1, '+')] {
+        let line = |id: usize, body: usize| {
+            let tail = format!(",h,{id},0,CONNECT,,,0");
+            let user = "\u{e9}".repeat(body - tail.len());
+            format!("20261122 19:04:51,db1,{user}{tail}")
+        };
+        for lines in [
+            vec![line(99, 98 + more)],
+            vec![line(98, 26 + more), line(99, 49)],
+        ] {
+            let payload: String = (lines.iter().enumerate())
+                .map(|(at, line)| {
+                    let last = at + 1 == lines.len() && lines.len() > 1;
+                    format!("{}{line}\n", if last { '-' } else { mark })
+                })
+                .collect();
+            judges(&format!(
+                "{HONEST}
+                 {payload}+20261122 19:04:51,db1,mallory,192.0.2.66,6,0,FAILED_CONNECT,,,1045
+                 {payload}+20261122 19:04:51,db1,mallory,192.0.2.66,6,0,DISCONNECT,,,0
+                 {HONEST}"
+            ));
+        }
+    }
+}
