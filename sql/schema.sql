@@ -145,7 +145,8 @@ CREATE OR REPLACE SQL SECURITY INVOKER VIEW unknown_logins AS
     SELECT server, name, host, last_seen, last_active, connects, checked_at
     FROM unexplained_logins WHERE accounts = '';
 
--- Each account name of each server, over all of its clients.
+-- Each account name of each server, over all of its clients. (On a Galera cluster no run creates this
+-- view: apply this file there, while no other statement creates anything.)
 CREATE OR REPLACE SQL SECURITY INVOKER VIEW account_names AS
     SELECT server, name,
            MIN(first_seen) AS first_seen, MAX(last_seen) AS last_seen,

@@ -6,9 +6,12 @@
 mod credentials;
 mod option_file;
 
+use std::cell::Cell;
 use std::error::Error as _;
 use std::io;
+use std::panic;
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 use std::time::Duration;
 
 use mysql::{Conn, DriverError, Error as Refusal, OptsBuilder, SslOpts};
@@ -38,8 +41,14 @@ const SESSION: &str = "SET NAMES utf8mb4 COLLATE utf8mb4_nopad_bin, \
     SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', SESSION time_zone = '+00:00', \
     SESSION autocommit = 1, SESSION completion_type = 'NO_CHAIN', SESSION sql_safe_updates = 0, \
     SESSION sql_select_limit = DEFAULT, SESSION max_statement_time = 0, \
-    SESSION innodb_lock_wait_timeout = 15, SESSION tx_isolation = 'REPEATABLE-READ', \
-    SESSION tx_read_only = 0, SESSION sql_auto_is_null = 0";
+    SESSION innodb_lock_wait_timeout = 15, SESSION sql_auto_is_null = 0";
+
+/// Locks on what is not there would lock out others who only come near, and can stop a Galera
+/// cluster (seen on MariaDB 10.11). Without them a server can't write statements into its binary log.
+/// The variables for this got other names in 11.1.
+const TRANSACTIONS: &str = "EXECUTE IMMEDIATE IF(@@binlog_format = 'STATEMENT', \
+    'SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ WRITE', \
+    'SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE')";
 
 /// How to reach a server, and as whom. What is not said here is taken from `defaults_file`, then
 /// from MariaDB's own conventions.
@@ -132,7 +141,7 @@ impl Server {
             .tcp_connect_timeout(Some(CONNECT_TIMEOUT))
             // It would leave TCP, and its encryption, for the socket that the server names.
             .prefer_socket(false)
-            .init(vec![SESSION]);
+            .init(vec![SESSION, TRANSACTIONS]);
         opts = match &self.endpoint {
             Endpoint::Socket(path) => opts.socket(path.to_str()),
             Endpoint::Tcp { host, port, tls } => {
@@ -151,6 +160,10 @@ impl Server {
                     .ssl_opts(tls.transpose()?)
             }
         };
+        let password = self.password.as_ref().map(Password::reveal);
+        if password.is_none_or(str::is_empty) {
+            return without_panic(opts);
+        }
         Conn::new(opts)
     }
 
@@ -215,6 +228,25 @@ impl Server {
             _ => "; the next run catches up",
         }
     }
+}
+
+/// Connects without a password, over which the crate panics if the account is one of parsec
+/// (mysql 28.0.4).
+fn without_panic(opts: OptsBuilder) -> Result<Conn, Refusal> {
+    static HOOK: Once = Once::new();
+    thread_local!(static CONNECTING: Cell<bool> = const { Cell::new(false) });
+    HOOK.call_once(|| {
+        let usual = panic::take_hook();
+        panic::set_hook(Box::new(move |panicked| {
+            if !CONNECTING.get() {
+                usual(panicked);
+            }
+        }));
+    });
+    CONNECTING.set(true);
+    let connected = panic::catch_unwind(|| Conn::new(opts));
+    CONNECTING.set(false);
+    connected.unwrap_or(Err(DriverError::UnexpectedPacket.into()))
 }
 
 /// The error of input or output in an error of the crate.

@@ -176,7 +176,12 @@ fn filler_that_is_cut_from_one_of_two_records() {
     // Behind the 132 bytes that FAILED_CONNECT shows.
     let filler = "\u{1f600}".repeat(33);
     scene.refused(format!("{filler},f,9,0,DISCONNECT,,,0\n{head}{FORGED}\n{head}m").as_bytes());
-    scene.must_not_fool(true);
+    scene.server.settle();
+    let log = std::fs::read(scene.server.audit_log()).expect("the log");
+    // 10.5 keeps less of such a name: the forged record never gets into the log.
+    let whole = String::from_utf8_lossy(&log).contains(FORGED);
+    assert!(whole || scene.server.version() < (10, 11), "{log:?}");
+    scene.must_not_fool(whole);
 }
 
 #[test]

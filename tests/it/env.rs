@@ -396,6 +396,11 @@ impl Finished<'_> {
         self
     }
 
+    /// What it told its caller; none if a signal ended it.
+    pub(crate) fn code(&self) -> Option<i32> {
+        self.output.status.code()
+    }
+
     /// It did not do its work: it said so (3), or was killed by a signal, which its parent sees.
     #[track_caller]
     pub(crate) fn ends_badly(&self) -> &Self {

@@ -18,6 +18,7 @@ mod env;
 mod faults;
 mod figures;
 mod flag;
+mod galera;
 mod honest;
 mod kill;
 mod live;

@@ -5,6 +5,7 @@
 //! process and kept in memory; nothing of it stays behind on the disk.
 
 use std::fs;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -19,6 +20,7 @@ use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
 use crate::client::{Address, Client, Greeting, Login, Refusal, Row, Via};
+use crate::random::Random;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -79,6 +81,15 @@ impl Server {
     /// The live audit log; its rotated siblings stand next to it, and nothing else does.
     pub(crate) fn audit_log(&self) -> PathBuf {
         audit_log(self.folder.path())
+    }
+
+    /// Its version, as far as tests have to know it.
+    pub(crate) fn version(&self) -> (u32, u32) {
+        let rows = self.root().query("SELECT VERSION()").expect("a version");
+        let text = String::from_utf8(rows[0][0].clone().expect("a version")).expect("UTF-8");
+        let mut numbers = text.split('.').map(|number| number.parse().expect(&text));
+        let mut next = || numbers.next().expect("a number");
+        (next(), next())
     }
 
     /// Comes in as `login` says.
@@ -296,7 +307,8 @@ fn launch(folder: &Path, time_zone: &str, options: &[String]) -> (Child, Address
         match Greeting::try_socket(&address.socket) {
             Ok(Ok(greeting)) => match greeting.log_in(&Login::new("root", "")) {
                 Ok(mut root) => {
-                    root.query("DO 0")
+                    // A node of a cluster that is not ready yet answers this already.
+                    root.query("SET @over = 1")
                         .expect("a login that is over, and was logged");
                     root.quit();
                     return (process, address);
@@ -438,11 +450,15 @@ fn id(which: &str) -> u32 {
     })
 }
 
-/// A port that nobody listens on. Each caller gets another one: the kernel does not hand out the
-/// same one again soon.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a free port");
-    listener.local_addr().expect("its number").port()
+/// A port that nobody uses, below those that the kernel gives to clients: one of theirs would often
+/// be taken again before the server listens there.
+pub(crate) fn free_port() -> u16 {
+    let mut random = Random::new(RandomState::new().hash_one(0));
+    let is_free = |&port: &u16| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok();
+    (0..1_000)
+        .map(|_| 10_000 + random.below(20_000) as u16)
+        .find(is_free)
+        .expect("a free port")
 }
 
 fn audit_log(folder: &Path) -> PathBuf {

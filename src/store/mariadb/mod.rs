@@ -78,13 +78,7 @@ impl MariaDb {
         let server = Server::find(access)?;
         let connected = match server.connect(Some(database)) {
             // There is no such database, or it is not ours yet.
-            Err(error) if matches!(mariadb::code(&error), Some(1049)) => {
-                let conn = server.connect(None);
-                conn.and_then(|mut conn| {
-                    create_tables(&mut conn, database)?;
-                    Ok(conn)
-                })
-            }
+            Err(error) if mariadb::code(&error) == Some(1049) => server.connect(None),
             connected => connected,
         };
         let mut this = match connected {
@@ -95,7 +89,7 @@ impl MariaDb {
             Ok(Some(VERSION)) => Ok(this),
             Ok(Some(newer)) if newer > VERSION => Err(this.too_new(newer)),
             Ok(_) => {
-                create_tables(&mut this.conn, database).map_err(|error| this.error(&error))?;
+                this.retrying(|conn, _| create_tables(conn, database))?;
                 Ok(this)
             }
             Err(error) => Err(this.error(&error)),
@@ -135,7 +129,8 @@ impl MariaDb {
     /// The version of the tables; none if there are none.
     fn version(&mut self) -> Result<Option<u64>, Refusal> {
         match self.conn.query_first("SELECT version FROM schema_version") {
-            Err(error) if mariadb::code(&error) == Some(1146) => Ok(None),
+            // No such table, or no such database.
+            Err(error) if matches!(mariadb::code(&error), Some(1046 | 1146)) => Ok(None),
             version => version,
         }
     }
@@ -233,38 +228,42 @@ impl Store for MariaDb {
         self.retrying(|conn, collector| {
             let mut tx = conn.start_transaction(TxOpts::default())?;
             let key = (collector, encode(source, SOURCE));
-            let stored: Option<(u64, u64)> = tx.exec_first(
-                "SELECT generation, writer FROM checkpoints
-                 WHERE collector = ? AND source = ? FOR UPDATE",
-                &key,
-            )?;
+            let find = "SELECT generation, writer FROM checkpoints
+                        WHERE collector = ? AND source = ?";
+            let now = time(Some(UtcSeconds::now()));
             let generation = base.unwrap_or(0) + 1;
-            match stored {
+            // Whose commit stands there instead.
+            let is_ours = |stored| match stored == Some((generation, writer)) {
                 // The answer to our own COMMIT was lost.
-                Some(stored) if stored == (generation, writer) => return Ok(Commit::Done),
-                stored if stored.map(|(generation, _)| generation) != base => {
-                    return Ok(Commit::Overtaken);
-                }
-                _ => {}
-            }
-            let values = (generation, writer, time(Some(UtcSeconds::now())), &state);
-            let moved = match base {
-                None => tx.exec_drop(
+                true => Commit::Done,
+                false => Commit::Overtaken,
+            };
+            if base.is_none() {
+                // Without a look before: to lock what is not there locks out the first runs of
+                // others, and stops a Galera cluster where many come at once (seen on MariaDB 10.11).
+                let inserted = tx.exec_drop(
                     "INSERT INTO checkpoints (generation, writer, written_at, state, collector, source)
                      VALUES (?, ?, FROM_UNIXTIME(?), ?, ?, ?)",
-                    (values.0, values.1, values.2, values.3, key.0, &key.1),
-                ),
-                Some(_) => tx.exec_drop(
+                    (generation, writer, &now, &state, key.0, &key.1),
+                );
+                match inserted {
+                    Err(error) if mariadb::code(&error) == Some(1062) => {
+                        return Ok(is_ours(tx.exec_first(find, &key)?));
+                    }
+                    inserted => inserted?,
+                }
+            } else {
+                let stored: Option<(u64, u64)> =
+                    tx.exec_first(format!("{find} FOR UPDATE"), &key)?;
+                if stored.map(|(generation, _)| generation) != base {
+                    return Ok(is_ours(stored));
+                }
+                tx.exec_drop(
                     "UPDATE checkpoints
                      SET generation = ?, writer = ?, written_at = FROM_UNIXTIME(?), state = ?
                      WHERE collector = ? AND source = ?",
-                    (values.0, values.1, values.2, values.3, key.0, &key.1),
-                ),
-            };
-            match moved {
-                // Two first runs at once.
-                Err(error) if mariadb::code(&error) == Some(1062) => return Ok(Commit::Overtaken),
-                moved => moved?,
+                    (generation, writer, &now, &state, key.0, &key.1),
+                )?;
             }
             write::write(&mut tx, collector, &key.1, batch)?;
             tx.commit()?;
@@ -454,16 +453,30 @@ impl MariaDb {
     }
 }
 
+/// Creates what is missing.
+///
+/// Not the views where the server is a node of a Galera cluster. There, whoever creates a view locks
+/// its name and its database and then waits for his turn; if it is the turn of another who creates
+/// one of the same name or a database, on any node, neither goes on, and nobody else does (seen on
+/// MariaDB 10.11). A fleet's first runs come at once; an administrator does not.
 fn create_tables(conn: &mut Conn, database: &str) -> Result<(), Refusal> {
+    let wsrep_on: Option<(String, String)> = conn.query_first("SHOW VARIABLES LIKE 'wsrep_on'")?;
+    let galera = wsrep_on.is_some_and(|(_, value)| value == "ON");
     // Statements end at the line's end; no text of ours holds a semicolon there.
     let schema = schema(database);
     let tables = schema.strip_suffix(SERVER_VIEWS).unwrap_or(&schema);
     for statement in tables.split(";\n") {
-        if !is_comment(statement) {
+        let passed_over = is_comment(statement) || galera && is_view(statement);
+        if !passed_over {
             conn.query_drop(statement)?;
         }
     }
     Ok(())
+}
+
+fn is_view(sql: &str) -> bool {
+    sql.lines()
+        .any(|line| line.starts_with("CREATE") && line.contains(" VIEW "))
 }
 
 fn is_comment(sql: &str) -> bool {

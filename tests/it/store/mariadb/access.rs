@@ -263,3 +263,31 @@ fn plain_text_is_sent_only_where_that_is_asked_for() {
     assert!(Path::new(env.log_path()).exists());
     assert_eq!(names(&env), ["alice"]);
 }
+
+#[test]
+fn parsec_lets_in_where_the_server_knows_it() {
+    let server = Server::start(&[]);
+    let installed = server.root().query("INSTALL SONAME 'auth_parsec'");
+    let version = server.version();
+    println!("parsec on MariaDB {version:?}: {installed:?}");
+    if version < (11, 6) {
+        // Then there is nothing that one could log in with.
+        installed.expect_err("parsec came with 11.6");
+        return;
+    }
+    installed.expect("the plugin");
+    server.sql(
+        "CREATE USER modern@localhost IDENTIFIED VIA parsec USING PASSWORD('se#cr\"et');
+         GRANT ALL ON conntrack.* TO modern@localhost",
+    );
+    let env = env_in(&server, "modern", "");
+    append(&env, ALICE);
+    is_denied(&env);
+    let file = private(&env, "password", "wrong");
+    let env = configure(env, &server, "modern", &format!("password_file = '{file}'"));
+    is_denied(&env);
+    let file = private(&env, "password", SECRET);
+    let env = configure(env, &server, "modern", &format!("password_file = '{file}'"));
+    env.collect();
+    assert_eq!(names(&env), ["alice"]);
+}
