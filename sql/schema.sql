@@ -135,6 +135,9 @@ CREATE TABLE IF NOT EXISTS unexplained_logins (
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_nopad_bin
   COMMENT = 'conntracker: logins that no account, or more than one, explains';
 
+-- Views. On a Galera cluster no run creates them: apply this file there, while nobody else creates
+-- anything.
+
 -- Accounts that can go, with the time at which that was found.
 CREATE OR REPLACE SQL SECURITY INVOKER VIEW unused_accounts AS
     SELECT server, user, host, state, reason, last_seen, last_active, checked_at
@@ -145,8 +148,7 @@ CREATE OR REPLACE SQL SECURITY INVOKER VIEW unknown_logins AS
     SELECT server, name, host, last_seen, last_active, connects, checked_at
     FROM unexplained_logins WHERE accounts = '';
 
--- Each account name of each server, over all of its clients. (On a Galera cluster no run creates this
--- view: apply this file there, while no other statement creates anything.)
+-- Each account name of each server, over all of its clients.
 CREATE OR REPLACE SQL SECURITY INVOKER VIEW account_names AS
     SELECT server, name,
            MIN(first_seen) AS first_seen, MAX(last_seen) AS last_seen,
