@@ -4,7 +4,8 @@
 //! Each form was tried on 10.11.19, in the modes ANSI_QUOTES, NO_BACKSLASH_ESCAPES and ORACLE:
 //! - `'…'` with `'` doubled is a string in every mode. A backslash in it is not the same in all, so a
 //!   name with a backslash is written `` `…` ``, where it never means anything; `` ` `` is doubled.
-//! - Characters that can act on a terminal are not printed: then the whole statement is given as
+//! - Characters that can act on a terminal are not printed, and others that are not ASCII could mean
+//!   another name in a session of another character set: then the whole statement is given as
 //!   hexadecimal, `EXECUTE IMMEDIATE CONVERT(x'…' USING utf8mb4)`.
 //! - Rows that account statements can't address, because the server changes what they say: it reads
 //!   `'u'@''` as `'u'@'%'`, **another row**, and turns host names into lower case. Such rows came in by
@@ -12,8 +13,6 @@
 //!
 //! A server that does not resolve names knows no rows with host names: it can drop such a row, but not
 //! alter it (error 1396).
-//!
-//! Statements are UTF-8: with names that are not ASCII, the session must be too (`SET NAMES utf8mb4`).
 
 use super::Account;
 use crate::name::{is_unsafe_to_show, to_hex};
@@ -46,7 +45,7 @@ impl Statement {
             sql.push(' ');
             sql.push_str(after);
         }
-        if sql.chars().any(is_unsafe_to_show) {
+        if !sql.is_ascii() || sql.chars().any(is_unsafe_to_show) {
             sql = format!(
                 "EXECUTE IMMEDIATE CONVERT(x'{}' USING utf8mb4)",
                 to_hex(sql.as_bytes())
@@ -105,7 +104,6 @@ mod tests {
             ("", "localhost", "DROP USER ''@'localhost';"),
             ("o'brien", "%", "DROP USER 'o''brien'@'%';"),
             ("a\"b`c", "%", "DROP USER 'a\"b`c'@'%';"),
-            ("müller", "%", "DROP USER 'müller'@'%';"),
             ("x\\y", "db\\_%", "DROP USER `x\\y`@`db\\_%`;"),
             ("it's", "h\\_x", "DROP USER 'it''s'@`h\\_x`;"),
             ("'`\\", "%", "DROP USER `'``\\`@'%';"),
@@ -122,7 +120,7 @@ mod tests {
 
     #[test]
     fn what_acts_on_a_terminal_is_not_printed() {
-        for name in ["a\nb", "a\tb", "\x1b[2J", "\u{202e}", "\u{9b}"] {
+        for name in ["müller", "a\nb", "a\tb", "\x1b[2J", "\u{202e}", "\u{9b}"] {
             let hex = to_hex(format!("DROP USER '{name}'@'%'").as_bytes());
             let sql = format!("EXECUTE IMMEDIATE CONVERT(x'{hex}' USING utf8mb4);");
             assert_eq!(drop(name, "%"), Statement::Sql(sql), "{name:?}");

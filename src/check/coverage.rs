@@ -3,9 +3,8 @@
 use crate::store::Coverage;
 use crate::time::UtcSeconds;
 
-/// So long may the newest record be old, in seconds, for the log to count as read until now: a quiet
-/// server writes nothing for hours, but each check leaves a record of its own.
-const FRESH: i64 = 86_400;
+/// A clock may be off by so much, in seconds.
+const CLOCK: i64 = 3_600;
 
 /// A time that the log does not cover.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,11 +51,18 @@ impl Covered {
     }
 
     /// Why a login since `from` may have been missed; none if the log covers all of that time.
-    pub fn may_hide(&self, from: UtcSeconds, now: UtcSeconds) -> Option<String> {
+    /// The newest record may be `fresh` seconds old at `now`.
+    pub fn may_hide(&self, from: UtcSeconds, now: UtcSeconds, fresh: i64) -> Option<String> {
         let Some((first, last)) = self.span else {
             return Some("no log was read yet".into());
         };
-        if now.0 - last.0 > FRESH {
+        if last.0 - now.0 > CLOCK {
+            let last = last.rfc3339();
+            return Some(format!(
+                "the log's times can't be right: they reach to {last}"
+            ));
+        }
+        if now.0 - last.0 > fresh {
             return Some(format!("the log was read only until {}", last.rfc3339()));
         }
         if first > from {
@@ -128,7 +134,7 @@ mod tests {
     fn what_is_not_covered_may_hide_a_login() {
         let day = 86_400;
         let now = UtcSeconds(100 * day);
-        let may_hide = |spans, from: i64| Covered::of(spans).may_hide(UtcSeconds(from), now);
+        let may_hide = |spans, from: i64| Covered::of(spans).may_hide(UtcSeconds(from), now, day);
         let says = |spans, from, words: &str| {
             let why = may_hide(spans, from).expect("something");
             assert!(why.contains(words), "{why}");
@@ -139,6 +145,11 @@ mod tests {
         says(vec![], 0, "no log was read yet");
         says(vec![span(0, 99 * day - 1, None)], 0, "was read only until");
         assert_eq!(may_hide(vec![span(0, 99 * day, None)], 0), None);
+        says(
+            vec![span(0, 101 * day, None)],
+            0,
+            "can't be right: they reach to 1970-04-12",
+        );
         let holed = || vec![span(0, 5, None), span(9, 100 * day, Some("lost"))];
         says(
             holed(),

@@ -187,18 +187,21 @@ impl<'a> CrossCheck<'a> {
         }
     }
 
-    /// Judges. `first_checked` says since when an account is known to be there.
+    /// Judges. `last_check` has the accounts that the last check saw, and since when each is known to
+    /// be there; none if there was none. The newest record of the log may be `fresh` seconds old.
     pub fn judge(
         self,
         coverage: Vec<Coverage>,
         unused_after: Span,
-        first_checked: &HashMap<(Name, Name), UtcSeconds>,
+        last_check: Option<&HashMap<(Name, Name), Option<UtcSeconds>>>,
+        fresh: Span,
     ) -> Judged {
         let covered = Covered::of(coverage);
         let judge = state::Judge {
             facts: self.facts,
             covered: &covered,
             since: UtcSeconds(self.facts.now.0.saturating_sub(unused_after.0)),
+            fresh: fresh.0,
         };
         let mut verdicts: Vec<_> = self
             .accounts
@@ -207,7 +210,12 @@ impl<'a> CrossCheck<'a> {
             .zip(&self.uses)
             .map(|(account, used)| {
                 let key = (account.user.clone(), account.host.text().clone());
-                judge.verdict(account, used, first_checked.get(&key).copied())
+                let earlier = match last_check.map(|seen| seen.get(&key)) {
+                    None => state::Earlier::NoCheck,
+                    Some(None) => state::Earlier::Absent,
+                    Some(Some(since)) => state::Earlier::Since(*since),
+                };
+                judge.verdict(account, used, earlier)
             })
             .collect();
         verdicts.sort_by(|a, b| (&a.user, &a.host).cmp(&(&b.user, &b.host)));

@@ -74,26 +74,36 @@ pub struct Verdict {
     pub remedy: Option<[Statement; 2]>,
 }
 
+/// What earlier checks knew of an account.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Earlier {
+    /// There was none.
+    NoCheck,
+    /// The last one did not see the account.
+    Absent,
+    /// It was there; since when, if that is known.
+    Since(Option<UtcSeconds>),
+}
+
 /// What all accounts are judged by.
 pub(super) struct Judge<'a> {
     pub(super) facts: &'a Facts,
     pub(super) covered: &'a Covered,
     /// The beginning of the time in question.
     pub(super) since: UtcSeconds,
+    /// How old the newest record may be, in seconds.
+    pub(super) fresh: i64,
 }
 
 impl Judge<'_> {
-    pub(super) fn verdict(
-        &self,
-        account: &Account,
-        used: &Use,
-        first_checked: Option<UtcSeconds>,
-    ) -> Verdict {
+    pub(super) fn verdict(&self, account: &Account, used: &Use, earlier: Earlier) -> Verdict {
         let set = account.password_last_changed.filter(|time| *time > 0);
-        let known_since = [first_checked, set.map(UtcSeconds)]
-            .into_iter()
-            .flatten()
-            .min();
+        // The password was set when the account was created, or created anew, or later.
+        let known_since = match earlier {
+            Earlier::NoCheck => set.map(UtcSeconds),
+            Earlier::Absent => Some(self.facts.now),
+            Earlier::Since(first) => set.map(UtcSeconds).max(first),
+        };
         let (state, reason) = self.state(account, used, known_since);
         let remedy = matches!(state, State::Unused | State::NeverUsed).then(|| {
             [
@@ -143,7 +153,12 @@ impl Judge<'_> {
         if !doubts.is_empty() {
             return (State::Unknown, doubts.join("; "));
         }
-        match used.last_active {
+        match used.last_active.max(used.possible) {
+            Some(last) if used.last_active != Some(last) => {
+                let span = Span(self.facts.now.0 - last.0).in_words();
+                let reason = format!("not used for {span}; that login may be another account's");
+                (State::Unused, reason)
+            }
             Some(last) => {
                 let span = Span(self.facts.now.0 - last.0).in_words();
                 (State::Unused, format!("not used for {span}"))
@@ -162,13 +177,16 @@ impl Judge<'_> {
     /// Why it can't be said that an account was not used.
     fn doubts(&self, used: &Use, known_since: Option<UtcSeconds>) -> Vec<String> {
         let mut doubts = Vec::new();
-        let later = |time: Option<UtcSeconds>| time > used.last_active && time >= Some(self.since);
+        let later = |time: Option<UtcSeconds>| time > used.last_active;
         if used.maybe_connected {
             doubts.push("a client that is connected now may be its own".to_owned());
         } else if self.facts.connections.is_none() {
             doubts.push("who is connected now can't be seen".to_owned());
         }
-        if let Some(time) = used.possible.filter(|time| later(Some(*time))) {
+        if let Some(time) = used
+            .possible
+            .filter(|time| later(Some(*time)) && *time >= self.since)
+        {
             doubts.push(format!(
                 "a login may be its own or another account's, last used {}",
                 time.rfc3339()
@@ -180,12 +198,15 @@ impl Judge<'_> {
                 time.rfc3339()
             ));
         }
-        doubts.extend(self.covered.may_hide(self.since, self.facts.now));
+        doubts.extend(
+            self.covered
+                .may_hide(self.since, self.facts.now, self.fresh),
+        );
         // The end of a session may be all that is left of it, so any use proves that it is old.
         if used.last_active.is_none() {
             match known_since {
                 Some(time) if time > self.since => doubts.push(format!(
-                    "it may be new: nothing tells of it before {}",
+                    "it may be new, or created anew: nothing tells of it before {}",
                     time.rfc3339()
                 )),
                 None => doubts.push("it may be new: nothing tells of its age".to_owned()),

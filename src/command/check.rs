@@ -14,12 +14,38 @@ use crate::server::{self, Facts, HostResolver};
 use crate::store::{
     AccountFilter, AccountStatus, MAX_UNEXPLAINED, Status, Store, UnexplainedLogin,
 };
+use crate::time::Span;
+
+/// How old the newest record may be where the log has just been read: a record is held back for so
+/// long at the most until it is clear that it can be believed.
+const HELD_BACK: Span = Span(120);
+
+/// And where the log can't be read here: the runs of somebody else should have read it.
+const FRESH_ENOUGH: Span = Span(3_600);
 
 /// Compares the store with the server, keeps the result in every store, and prints it.
 pub(super) fn run(flags: &CheckFlags, config: &Config) -> Result<ExitStatus> {
     let mut facts = server::ask(&config.server, &config.mariadb.database)?;
     facts.unknown.extend(other_zone(config, &facts));
-    let mut status = ExitStatus::Fine;
+    // Our own login stands in this server's log: if the log is read after it and does not reach up to
+    // it, it is another one, or not written any more.
+    let streams = config.audit_log.iter().any(|log| log.as_os_str() == "-");
+    let read = match streams {
+        true => ExitStatus::Failed,
+        false => super::run::run(config)?,
+    };
+    let fresh = match read {
+        ExitStatus::Failed => {
+            let missing =
+                "what was logged since the last run: the log, or a store, can't be used now";
+            facts.unknown.push(missing.into());
+            FRESH_ENOUGH
+        }
+        _ => HELD_BACK,
+    };
+    let mut status = Some(read)
+        .filter(|read| *read == ExitStatus::Failed)
+        .unwrap_or(ExitStatus::Fine);
     let mut stores = Vec::new();
     for kind in &config.stores {
         match super::run::open(*kind, config) {
@@ -35,7 +61,7 @@ pub(super) fn run(flags: &CheckFlags, config: &Config) -> Result<ExitStatus> {
         return Ok(status);
     };
     let server = name_of_server(config, &mut **asked, &facts)?;
-    let judged = judge(config, &mut **asked, &facts, &server)?;
+    let judged = judge(config, &mut **asked, &facts, &server, fresh)?;
     let kept = status_of(&server, &judged);
     for store in &mut stores {
         if let Err(problem) = store.keep_status(&kept) {
@@ -121,7 +147,13 @@ fn name_of_server(config: &Config, store: &mut dyn Store, facts: &Facts) -> Resu
     )))
 }
 
-fn judge(config: &Config, store: &mut dyn Store, facts: &Facts, server: &Name) -> Result<Judged> {
+fn judge(
+    config: &Config,
+    store: &mut dyn Store,
+    facts: &Facts,
+    server: &Name,
+    fresh: Span,
+) -> Result<Judged> {
     let mut resolver = HostResolver::default();
     let mut check = CrossCheck::new(facts, &mut resolver);
     let filter = AccountFilter {
@@ -141,13 +173,14 @@ fn judge(config: &Config, store: &mut dyn Store, facts: &Facts, server: &Name) -
         }
         Ok(())
     })?;
-    let known: HashMap<_, _> = store
+    let last_check: HashMap<_, _> = store
         .account_status(server)?
         .into_iter()
-        .filter_map(|status| Some(((status.user, status.host), status.known_since?)))
+        .map(|status| ((status.user, status.host), status.known_since))
         .collect();
+    let last_check = Some(&last_check).filter(|seen| !seen.is_empty());
     let coverage = store.coverage(server)?;
-    Ok(check.judge(coverage, config.check.unused_after, &known))
+    Ok(check.judge(coverage, config.check.unused_after, last_check, fresh))
 }
 
 fn status_of(server: &Name, judged: &Judged) -> Status {

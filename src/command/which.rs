@@ -26,25 +26,32 @@ pub(super) fn print(flags: &WhichFlags, config: &Config) -> Result<ExitStatus> {
     }
     let look = Look::of_stdout(config.time_zone, UtcSeconds::now());
     let mut out = super::stdout();
-    let mut status = ExitStatus::Fine;
-    for (number, client) in clients.iter().enumerate() {
-        let explanation = accounts.explain(&flags.user.0, client);
-        if flags.format == Format::Table {
+    let explanations: Vec<_> = clients
+        .iter()
+        .map(|client| accounts.explain(&flags.user.0, client))
+        .collect();
+    if flags.format == Format::Table {
+        for (number, explanation) in explanations.iter().enumerate() {
             if number > 0 {
                 writeln!(out)?;
             }
-            writeln!(out, "{}", heading(&explanation, &accounts))?;
+            writeln!(out, "{}", heading(explanation, &accounts))?;
+            report::print(flags.format, &look, &mut out, |row| {
+                lines(explanation, &accounts).try_for_each(row)
+            })?;
         }
-        if explanation.may_be_refused {
-            status = ExitStatus::Warning;
-        }
-        let rows: Vec<_> = lines(&explanation, &accounts).collect();
+    } else {
         report::print(flags.format, &look, &mut out, |row| {
-            rows.into_iter().try_for_each(row)
+            let mut all = explanations.iter().flat_map(|one| lines(one, &accounts));
+            all.try_for_each(row)
         })?;
     }
     out.flush()?;
-    Ok(status)
+    let refused = explanations.iter().any(|one| one.may_be_refused);
+    Ok(match refused {
+        true => ExitStatus::Warning,
+        false => ExitStatus::Fine,
+    })
 }
 
 /// Who logs in, and the answer.

@@ -30,6 +30,8 @@ const DEFAULT_SQLITE: &str = "/var/lib/conntracker/conntracker.sqlite";
 /// The database that holds the tables in MariaDB, unless told otherwise.
 pub const DEFAULT_DATABASE: &str = "conntrack";
 const DEFAULT_UNUSED_AFTER: &str = "90d";
+/// Databases in which no tables of ours belong.
+const SYSTEM_DATABASES: [&str; 4] = ["mysql", "information_schema", "performance_schema", "sys"];
 /// The folder of the configuration files that are read unless another one is named.
 pub const DEFAULT_FOLDER: &str = "/etc/conntracker";
 
@@ -271,6 +273,20 @@ impl Settings {
             let message = "mariadb.host is set too; set one of them";
             return Err(self.wrong("mariadb.socket", message));
         }
+        if host.as_deref() == Some("localhost")
+            && ["port", "tls", "tls_ca"]
+                .iter()
+                .any(|key| self.0.contains(&format!("mariadb.{key}")))
+        {
+            let message =
+                "localhost is the unix socket, which has no port and no TLS; 127.0.0.1 is TCP";
+            return Err(self.wrong("mariadb.host", message));
+        }
+        let database = self.text("mariadb.database")?;
+        let database = database.unwrap_or_else(|| DEFAULT_DATABASE.into());
+        if SYSTEM_DATABASES.contains(&&*database.to_lowercase()) {
+            return Err(self.wrong("mariadb.database", "it is the server's own"));
+        }
         Ok(MariaDbConfig {
             access: Access {
                 socket,
@@ -283,9 +299,7 @@ impl Settings {
                 password_file: path("mariadb.password_file")?,
                 defaults_file: path("mariadb.defaults_file")?,
             },
-            database: self
-                .text("mariadb.database")?
-                .unwrap_or_else(|| DEFAULT_DATABASE.into()),
+            database,
         })
     }
 
@@ -312,6 +326,9 @@ impl Settings {
         let text = text.as_deref().unwrap_or(DEFAULT_UNUSED_AFTER);
         let unused_after =
             Span::parse(text).map_err(|message| self.wrong(KEY, &escape(message.as_bytes())))?;
+        if unused_after.0 == 0 {
+            return Err(self.wrong(KEY, "it is zero: every account would be unused"));
+        }
         Ok(CheckConfig { unused_after })
     }
 

@@ -149,6 +149,18 @@ fn a_wrong_setting_in_the_file_is_named() {
             "mariadb.password: a password does not stand in the configuration; set password_file ",
         ),
         (
+            "[mariadb]\nhost = 'localhost'\nport = 3307",
+            "mariadb.host: localhost is the unix socket, which has no port and no TLS; 127.0.0.1 ",
+        ),
+        (
+            "[mariadb]\ndatabase = 'MySQL'",
+            "mariadb.database: it is the server's own; write a name",
+        ),
+        (
+            "[check]\nunused_after = '0d'",
+            "check.unused_after: it is zero: every account would be unused; write a time span",
+        ),
+        (
             "[check]\nunused_after = '90'",
             "check.unused_after: '90' is not a span of time: write 90d, 36h or 2w; write a time span",
         ),

@@ -40,7 +40,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
 const SESSION: &str = "SET NAMES utf8mb4 COLLATE utf8mb4_nopad_bin, \
     SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', SESSION time_zone = '+00:00', \
     SESSION autocommit = 1, SESSION completion_type = 'NO_CHAIN', SESSION sql_safe_updates = 0, \
-    SESSION sql_select_limit = DEFAULT, SESSION max_statement_time = 0, \
+    SESSION sql_select_limit = 18446744073709551615, SESSION max_statement_time = 0, \
     SESSION innodb_lock_wait_timeout = 15, SESSION sql_auto_is_null = 0";
 
 /// Locks on what is not there would lock out others who only come near, and can stop a Galera

@@ -22,8 +22,10 @@ pub use resolver::HostResolver;
 const OLDEST: Version = Version(10, 4, 0);
 
 /// Errors that mean that a source is not there, or not for us: no such database, table, routine, no
-/// right to it, or a view whose creator lost his rights.
-const NOT_FOR_US: [u16; 10] = [1044, 1045, 1049, 1142, 1143, 1146, 1227, 1305, 1356, 1370];
+/// right to it, other columns than ours, or a view whose creator is gone or lost his rights.
+const NOT_FOR_US: [u16; 12] = [
+    1044, 1045, 1049, 1054, 1142, 1143, 1146, 1227, 1305, 1356, 1370, 1449,
+];
 
 /// What a server said.
 #[derive(Clone, Debug)]
@@ -179,7 +181,10 @@ impl Source<'_> {
     }
 
     fn connections(&mut self, own: u64) -> Result<Option<Vec<Connection>>, Refusal> {
-        let rows = match self.rows(&format!("CALL {}.server_connections()", self.database))? {
+        let id = |row: &Row| row.get_opt(0).and_then(Result::ok).unwrap_or(0);
+        let called = self.rows(&format!("CALL {}.server_connections()", self.database))?;
+        // Where its creator may not see all, it shows his own only, and not this one.
+        let rows = match called.filter(|rows| rows.iter().any(|row| id(row) == own)) {
             Some(rows) => Some(rows),
             None if self.may_see_all()? => {
                 self.rows("SELECT id, user, host FROM information_schema.processlist")?
@@ -187,7 +192,7 @@ impl Source<'_> {
             None => None,
         };
         let connection = |row: Row| Connection {
-            id: row.get_opt(0).and_then(Result::ok).unwrap_or(0),
+            id: id(&row),
             name: bytes(&row, 1),
             host: without_port(&bytes(&row, 2)),
         };

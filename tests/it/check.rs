@@ -198,7 +198,7 @@ fn an_account_is_unused_only_where_the_log_proves_it() {
     without_other_roots(&server);
     server.sql(
         "CREATE USER used@localhost; CREATE USER once@localhost; CREATE USER never@localhost;
-         CREATE USER `it's gone`@`x\\_y`",
+         CREATE USER `it's gone`@`x\\_y`; CREATE USER rn@localhost",
     );
     let env = env_of(&server, "root", "5s");
     for name in ["once", "used"] {
@@ -220,6 +220,19 @@ fn an_account_is_unused_only_where_the_log_proves_it() {
     let document = checked(&env);
     is(&document, "used", "localhost", "active", "");
     is(&document, "once", "localhost", "unused", "not used for");
+    // Nobody saw this name before.
+    server.sql("RENAME USER rn@localhost TO renamed@localhost");
+    for _ in 0..2 {
+        is(
+            &checked(&env),
+            "renamed",
+            "localhost",
+            "unknown",
+            "it may be new",
+        );
+    }
+    server.sql("DROP USER renamed@localhost");
+    let document = checked(&env);
     is(
         &document,
         "never",
@@ -299,9 +312,11 @@ fn an_account_is_unused_only_where_the_log_proves_it() {
 fn a_pool_that_came_in_before_the_log_began_is_connected() {
     let server = Server::start(&[]);
     server.sql("CREATE USER pool@localhost; CREATE USER idle@localhost");
-    let pool = server
+    let mut pool = server
         .log_in(Via::Socket, &Login::new("pool", ""))
         .expect("a login");
+    // Its login is logged by now.
+    pool.query("DO 0").expect("an answer");
     // The file that holds its login is gone before anything was read.
     server.sql("SET GLOBAL server_audit_file_rotate_now = ON");
     let rotated = fs::read_dir(server.audit_log().parent().expect("a folder")).expect("a folder");
@@ -463,15 +478,18 @@ fn another_servers_log_proves_nothing() {
     .expect("a log");
     let log = other.log_path().to_str().expect("a path");
     env.run(&["run", "--audit-log", log]);
-    let run = env.run(&["check"]);
+    let run = env.run(&["check", "--audit-log", log]);
     run.exits_with(3).complains_once(&[
         "holds the logins of elsewhere",
         "calls itself",
         "--server-name",
     ]);
     // Said by a person, it counts.
-    let said = env.run(&["check", "--server-name", "elsewhere", "--format", "json"]);
+    let said = ["check", "--audit-log", log, "--server-name", "elsewhere"];
+    let said = env.run(&[&said[..], &["--format", "json"]].concat());
     assert!(said.stdout().contains("\"elsewhere\""), "{}", said.stdout());
+    // It is not the log that our own login went to.
+    assert!(!said.stdout().contains("never_used"), "{}", said.stdout());
 }
 
 // --- With which rights?

@@ -223,6 +223,15 @@ impl Store for MariaDb {
             store: self.describe(),
             message: format!("the checkpoint can't be written down: {error}"),
         })?;
+        if source.chars().count() > SOURCE {
+            return Err(Error::Store {
+                store: self.describe(),
+                message: format!(
+                    "has no room for the path of a log that is longer than {SOURCE} characters; \
+                     name it by a shorter one, such as a symbolic link"
+                ),
+            });
+        }
         let base = base.map(|base| base.generation);
         let writer = random();
         self.retrying(|conn, collector| {

@@ -300,11 +300,13 @@ fn write_coverage(
     for span in &batch.coverage {
         let (from, to) = (time(Some(span.from)), time(Some(span.to)));
         if span.gap.is_none() {
-            let last: Option<u64> = tx.exec_first(
-                "SELECT id FROM coverage WHERE collector = ? AND source = ?
+            let last: Option<u64> = tx.exec_first::<Option<u64>, _, _>(
+                "SELECT IF(server = ?, id, NULL) FROM coverage WHERE collector = ? AND source = ?
                  ORDER BY id DESC LIMIT 1",
-                (collector, source),
-            )?;
+                (server, collector, source),
+            )?
+            .flatten();
+            // Under another name the server has no past.
             if let Some(last) = last {
                 tx.exec_drop(
                     "UPDATE coverage SET

@@ -187,9 +187,10 @@ fn write_coverage(tx: &Transaction<'_>, source: &str, batch: &Batch) -> rusqlite
             let lengthened = tx
                 .prepare_cached(
                     "UPDATE coverage SET to_time = max(to_time, ?2), from_time = min(from_time, ?3)
-                     WHERE id = (SELECT max(id) FROM coverage WHERE source = ?1)",
+                     WHERE id = (SELECT max(id) FROM coverage WHERE source = ?1) AND server = ?4",
                 )?
-                .execute(params![source, span.to, span.from])?;
+                .execute(params![source, span.to, span.from, batch.server])?;
+            // Under another name the server has no past.
             if lengthened > 0 {
                 continue;
             }
