@@ -276,6 +276,7 @@ fn an_account_is_unused_only_where_the_log_proves_it() {
 
     // A rotated file that is lost before it was read hides logins.
     server.sql("CREATE USER other@localhost");
+    is(&checked(&env), "other", "localhost", "unknown", "new");
     pass(&server, Duration::from_secs(6));
     env.collect();
     is(&checked(&env), "other", "localhost", "never_used", "");
