@@ -195,12 +195,22 @@ fn attempt(
     let total = plan.bytes_to_read();
     let mut done = 0;
     let mut in_flight = false;
+    // Why what stands directly before the next file was not read.
+    let mut unread = None;
     for at in 0..plan.files.len() {
-        let Some(from) = plan.start[at] else { continue };
+        // Told when it is stepped over, not again with each run.
+        if let (Some(why), None) = (unread.take(), &plan.marks[at]) {
+            session.connections.gap.get_or_insert(why);
+        }
+        let Some(from) = plan.start[at] else {
+            unread = plan.left_out[at].then(|| unreadable(&plan.files[at]));
+            continue;
+        };
         let framing = match plan.files[at].framing() {
             Ok(framing) => framing.or(plan.framing),
             Err(error) => {
                 pass.outcome.errors.push(error);
+                unread = Some(unreadable(&plan.files[at]));
                 continue;
             }
         };
@@ -223,6 +233,7 @@ fn attempt(
             }
             Err(error) => {
                 pass.outcome.errors.push(error);
+                unread = Some(unreadable(&plan.files[at]));
                 continue;
             }
         };
@@ -241,6 +252,7 @@ fn attempt(
                     pass.outcome
                         .errors
                         .push(Error::file(&plan.files[at].path, error));
+                    unread = Some(unreadable(&plan.files[at]));
                     break;
                 }
             };
@@ -273,6 +285,13 @@ fn attempt(
             let end = lines.read_to();
             let plain = plan.files[at].packing == Packing::None;
             in_flight = lines.is_unfinished() || plain && end.is_multiple_of(PAGE);
+        }
+        if lines.is_cut_off() {
+            pass.outcome.errors.push(Error::Content {
+                path: plan.files[at].path.clone(),
+                message: "is cut off; it is read on when it is whole".into(),
+            });
+            unread = Some(unreadable(&plan.files[at]));
         }
         plan.advance(at, &lines, true)?;
     }
@@ -366,7 +385,13 @@ fn commit_stream(
     let server = named
         .or_else(|| trust.first_serverhost().cloned())
         .unwrap_or_default();
-    let batch = session.tally.take(&server);
+    let mut batch = session.tally.take(&server);
+    // Whatever stood before it, this stream did not hold it.
+    if let Some(first) = batch.coverage.first_mut().filter(|_| outcome.records == 0) {
+        first
+            .gap
+            .get_or_insert_with(|| "standard input began here".into());
+    }
     let next = Checkpoint {
         server,
         ..Checkpoint::default()
@@ -446,6 +471,8 @@ struct Plan {
     found: Vec<usize>,
     /// The framing of files that do not show it by themselves.
     framing: Option<Framing>,
+    /// Nothing is read of it because it is damaged.
+    left_out: Vec<bool>,
 }
 
 impl Plan {
@@ -459,6 +486,7 @@ impl Plan {
             numbers: HashMap::new(),
             found: Vec::new(),
             framing: None,
+            left_out: Vec::new(),
         };
         plan.framing = files.iter().find_map(|file| file.framing().ok().flatten());
         for file in files {
@@ -481,15 +509,21 @@ impl Plan {
             };
             plan.found.push(number);
             plan.numbers.insert(mark.path.clone(), plan.files.len());
-            let mark = FileMark {
+            let was_at = mark.path.clone();
+            let mut mark = FileMark {
                 path: shown(&file.path),
                 ..mark.clone()
             };
             let (start, skip) = if file.packing != Packing::None {
                 let at_end = mark.packed == Some(file.size);
                 ((!at_end).then_some(mark.offset), false)
+            } else if file.size < mark.offset && was_at == mark.path {
+                // The file that was read has lost its end, in a crash or to a snapshot. What is in it
+                // now was not all there then, and there is no telling what.
+                (Some(0), true)
             } else if file.size < mark.offset {
-                // A copy that was made before we read the rest of the original.
+                // A copy that was made before we read the rest of the original, which stood elsewhere.
+                mark.path = was_at;
                 (None, false)
             } else {
                 let before = file.before(mark.offset, mark.tail.len)?;
@@ -510,14 +544,16 @@ impl Plan {
         self.marks.push(mark);
         self.start.push(start);
         self.skip.push(skip);
+        self.left_out.push(false);
     }
 
     /// Reads nothing of files that turned out to be damaged, so that they are read from where they
     /// were left once they are restored.
     fn leave_out(&mut self, damaged: &[(PathBuf, Error)]) {
-        for (file, start) in self.files.iter().zip(&mut self.start) {
-            if damaged.iter().any(|(path, _)| *path == file.path) {
-                *start = None;
+        for at in 0..self.files.len() {
+            if damaged.iter().any(|(path, _)| *path == self.files[at].path) {
+                self.start[at] = None;
+                self.left_out[at] = true;
             }
         }
     }
@@ -717,6 +753,12 @@ impl Pass<'_> {
                 .unwrap_or_default(),
         }
     }
+}
+
+/// Why the time of a file is not covered.
+fn unreadable(file: &LogFile) -> String {
+    let path = escape(file.path.as_os_str().as_encoded_bytes());
+    format!("{path} could not be read to its end")
 }
 
 fn shown(path: &Path) -> String {

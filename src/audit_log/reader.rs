@@ -85,6 +85,7 @@ struct Long {
 pub struct Lines {
     input: Box<dyn Read>,
     packed: bool,
+    cut_off: bool,
     buffer: Vec<u8>,
     /// Offset of the buffer's first byte in the file.
     base: u64,
@@ -102,6 +103,7 @@ impl Lines {
         Self {
             input,
             packed,
+            cut_off: false,
             buffer: vec![0; BUFFER],
             base: at,
             start: 0,
@@ -175,6 +177,7 @@ impl Lines {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // A packed file that is still being written ends early; what is there is good.
                 Err(error) if self.packed && error.kind() == io::ErrorKind::UnexpectedEof => {
+                    self.cut_off = true;
                     return Ok(false);
                 }
                 Err(error) => return Err(error),
@@ -225,6 +228,11 @@ impl Lines {
     /// Whether the file ended with a line that is not complete.
     pub fn is_unfinished(&self) -> bool {
         self.long.is_some() || self.end > self.start
+    }
+
+    /// Whether a packed file ended before its end: it is damaged, or still being written.
+    pub fn is_cut_off(&self) -> bool {
+        self.cut_off
     }
 
     /// How many bytes of the file were read so far, complete lines or not.

@@ -15,10 +15,16 @@ use super::trust::{Place, Sink, Verdict, Whole, Why};
 use crate::name::Name;
 use crate::store::{Doubtful, Withdrawn};
 use crate::tally::Tally;
-use crate::time::UtcSeconds;
+use crate::time::{Span, UtcSeconds};
 
 /// How many connections of each kind are remembered; the lowest ids are given up first.
 const MAX_REMEMBERED: usize = 4_096;
+
+/// A log without a record for so long is not taken for complete, in seconds.
+const SILENCE: i64 = 7 * 86_400;
+
+/// How often a change of user to nobody knows whom is told, in seconds.
+const NAMELESS_TOLD: i64 = 86_400;
 
 /// What is known of connections that have not ended, and of the log as a whole. Kept in a
 /// checkpoint.
@@ -36,6 +42,9 @@ pub struct Connections {
     pub gap: Option<String>,
     /// The gap lasts until the next connection event, not just the next record.
     until_connection: bool,
+    /// When last an account came in that no record names.
+    #[serde(default)]
+    nameless: Option<UtcSeconds>,
     /// Time of the newest record.
     pub covered_to: Option<UtcSeconds>,
 }
@@ -110,7 +119,12 @@ impl Session<'_> {
             Operation::FailedConnect => self.refuse(record, name, host, at),
             Operation::Disconnect => self.disconnect(record, name, host, at),
             Operation::ChangeUser if record.retcode == 0 => {
-                remember(&mut self.connections.changed, record.connectionid, at);
+                let changed = &mut self.connections.changed;
+                let before = changed.remove(&record.connectionid);
+                let given_up = remember(changed, record.connectionid, at);
+                for at in [before, given_up.map(|(_, at)| at)].into_iter().flatten() {
+                    self.nameless(at);
+                }
             }
             // A refused change of user tells only what was tried.
             Operation::ChangeUser => {}
@@ -156,7 +170,7 @@ impl Session<'_> {
             });
             self.tally.covered(at, Some(why));
         } else if self.connections.gap.is_none() {
-            self.tally.covered(at, None);
+            self.tally.covered(at, silence(covered_to, at));
         }
         self.connections.covered_to = covered_to.max(Some(at));
     }
@@ -238,11 +252,38 @@ impl Session<'_> {
     fn forget(&mut self, id: u64) {
         let connections = &mut self.connections;
         connections.refused.remove(&id);
-        connections.changed.remove(&id);
+        let nameless = connections.changed.remove(&id);
         if let Some(damaged) = connections.damaged.remove(&id) {
             self.count_damaged(&damaged, &damaged.name.0);
         }
+        if let Some(at) = nameless {
+            self.nameless(at);
+        }
     }
+
+    /// Some account came in at this time by a change of user, and nothing names it: nobody can be
+    /// said not to have been used then. Once a day will do, for some pools do it all the time.
+    fn nameless(&mut self, at: UtcSeconds) {
+        let told = self.connections.nameless;
+        if told.is_none_or(|told| at.0 - told.0 >= NAMELESS_TOLD) {
+            self.connections.nameless = Some(at);
+            let why = "a session changed its user and nothing says to whom";
+            let at = self.connections.covered_to.max(Some(at)).unwrap_or(at);
+            self.tally.covered(at, Some(why.into()));
+        }
+    }
+}
+
+/// Why the time between two records is not covered although nothing is known to be missing: a server
+/// that writes nothing for so long may not have been told to.
+fn silence(before: Option<UtcSeconds>, at: UtcSeconds) -> Option<String> {
+    let span = Span(at.0 - before?.0);
+    (span.0 > SILENCE).then(|| {
+        format!(
+            "not a record in {}: the server or its clock or its log may have been off",
+            span.in_words()
+        )
+    })
 }
 
 /// Inserts, and gives up the lowest id if there are too many.

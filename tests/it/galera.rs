@@ -423,7 +423,11 @@ impl Cluster {
 
     /// The first value of the answer's first row.
     fn query(&self, node: usize, sql: &str) -> String {
-        let rows = self.nodes[node].root().query(sql);
+        let mut root = self.nodes[node].root();
+        // What another node has committed may still be on its way.
+        root.query("SET SESSION wsrep_sync_wait = 1")
+            .unwrap_or_else(|refusal| panic!("wsrep_sync_wait: {refusal}"));
+        let rows = root.query(sql);
         let rows = rows.unwrap_or_else(|refusal| panic!("{sql}: {refusal}"));
         text(rows.first().and_then(|row| row.first()))
     }

@@ -43,18 +43,27 @@ fn each_statement_finds_what_it_is_there_for() {
             server.address().socket.display()
         ),
     );
-    let log = [
-        session(200, "crm_2019", "10.0.5.77", 5),
-        session(100, "crm_2019", "10.0.5.78", 6),
-        session(95, "backup", "localhost", 7),
-        session(30, "app", "10.0.5.21", 8),
-        session(2, "backup", "localhost", 9),
-        session(2, "app", "203.0.113.5", 10),
-        session(1, "newcomer", "10.0.5.30", 11),
-        session(0, "app", "10.0.5.21", 14),
-        refusal("root", "203.0.113.9", 12),
-        refusal("admin", "203.0.113.9", 13),
-    ];
+    // Somebody comes every day, so that silence is no reason to doubt the log.
+    let mut sessions: Vec<_> = (0..=200).map(|day| (day, "monitor", "10.0.0.9")).collect();
+    sessions.extend([
+        (200, "crm_2019", "10.0.5.77"),
+        (100, "crm_2019", "10.0.5.78"),
+        (95, "backup", "localhost"),
+        (30, "app", "10.0.5.21"),
+        (2, "backup", "localhost"),
+        (2, "app", "203.0.113.5"),
+        (1, "newcomer", "10.0.5.30"),
+        (0, "app", "10.0.5.21"),
+    ]);
+    sessions.sort_by_key(|(day, ..)| -day);
+    let mut log: Vec<_> = (10..)
+        .zip(sessions)
+        .map(|(id, (day, name, host))| session(day, name, host, id))
+        .collect();
+    log.insert(
+        log.len() - 2,
+        refusal("root", "203.0.113.9", 5) + &refusal("admin", "203.0.113.9", 6),
+    );
     fs::write(env.log_path(), log.concat()).expect("a log");
     env.collect();
     // It may not have been there for long, for all that the server says; so an earlier check knew it.
