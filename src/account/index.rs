@@ -187,6 +187,7 @@ impl Accounts {
         std::iter::from_fn(move || {
             let (a, b) = (named.as_slice().first(), anonymous.as_slice().first());
             match (a, b) {
+                // They are never equal: a named row comes before an anonymous one.
                 (Some(a), Some(b)) if self.rank(*b) < self.rank(*a) => anonymous.next().copied(),
                 (Some(_), _) => named.next().copied(),
                 _ => anonymous.next().copied(),

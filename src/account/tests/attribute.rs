@@ -307,3 +307,28 @@ fn an_empty_host_says_nothing() {
     let rows = accounts(NEW, &[("a", "app1"), ("a", "%%"), ("", "%")]);
     attributed(&rows, "a", "", "a@app1 a@%%", "a@app1 a@%%");
 }
+
+/// Lookups take time, and tell others what is looked for.
+#[test]
+fn nothing_is_looked_up_that_makes_no_difference() {
+    struct Never;
+    impl Resolver for Never {
+        fn addresses(&mut self, name: &Name) -> Option<Vec<IpAddr>> {
+            panic!("asked for {name}")
+        }
+        fn name(&mut self, address: IpAddr) -> Option<Name> {
+            panic!("asked for {address}")
+        }
+    }
+    let rows = accounts(NEW, &[("a", "%")]);
+    for (user, host) in [("a", "app1"), ("a", "10.0.0.5"), ("b", "app1"), ("a", "")] {
+        rows.attribute(&user.into(), &host.into(), &mut Never);
+    }
+    let skips = accounts(SKIPS, &[("a", "%")]);
+    skips.attribute(&"a".into(), &"localhost".into(), &mut Never);
+    Evidence::of(&"127.0.0.1".into(), &NEW, &mut Never);
+    Evidence::of(&"10.0.0.5".into(), &SKIPS, &mut Never);
+    let ip = "10.0.0.5".parse().unwrap();
+    assert_eq!(NoResolver.name(ip), None);
+    assert_eq!(NoResolver.addresses(&"app1".into()), None);
+}

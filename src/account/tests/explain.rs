@@ -222,6 +222,16 @@ fn a_row_that_is_perhaps_there_is_explained() {
 }
 
 #[test]
+fn a_row_behind_the_one_that_is_picked_does_not_matter() {
+    let rows = accounts(SKIPS, &[("a", "lo\\calhost"), ("a", "localhost")]);
+    let expected = [
+        ("a@localhost", Why::Picked(How::Name)),
+        ("a@lo\\\\calhost", Why::NameNotResolved),
+    ];
+    explained(&rows, "a", Evidence::Client(Client::Socket), &expected);
+}
+
+#[test]
 fn each_row_is_explained_for_a_name_with_any_address() {
     let rows = accounts(
         NEW,
