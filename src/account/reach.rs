@@ -387,4 +387,43 @@ mod tests {
         let again = search::<ipv4::Text>(Some(&target), &before, &mut budget);
         assert_eq!((again, budget), (found, 0));
     }
+    fn find(target: &str, before: &[&str]) -> Found {
+        let matcher = |text: &str| Matcher::new(&HostPattern::new(text), true).unwrap();
+        let before: Vec<_> = before.iter().map(|text| matcher(text)).collect();
+        let mut budget = 1_000;
+        let found = search::<ipv4::Text>(Some(&matcher(target)), &before, &mut budget);
+        assert!(budget < 1_000, "work is counted");
+        found
+    }
+
+    #[test]
+    fn what_is_found_is_admitted_by_the_target_and_by_none_before() {
+        let is = |text: &str| Found::Address(text.parse().unwrap());
+        assert_eq!(find("1.1.1.1_", &[]), is("1.1.1.11"));
+        assert_eq!(find("1.1.1.%", &["1.1.1.1"]), is("1.1.1.11"));
+        assert_eq!(find("1.1.1._", &["1.1.1.1", "1.1.1.2%"]), is("1.1.1.3"));
+        assert_eq!(find("1.1.1.2_", &["1.1.1.2%"]), Found::Nothing);
+    }
+
+    #[test]
+    fn a_pattern_without_wildcards_admits_one_address_of_one_family() {
+        let ten = HostPattern::new("10.%");
+        let found = Found::Address("10.0.0.5".parse().unwrap());
+        assert_eq!(only(b"10.0.0.5", true, &[]), found);
+        assert_eq!(only(b"10.0.0.5", false, &[]), Found::Nothing);
+        assert_eq!(only(b"10.0.0.5", true, &[&ten]), Found::Nothing);
+        assert_eq!(only(b"127.0.0.1", true, &[]), Found::Nothing);
+        assert_eq!(only(b"0:0::2", false, &[]), Found::Nothing);
+    }
+
+    #[test]
+    fn of_digits_that_no_pattern_tells_apart_one_is_tried() {
+        let matcher = |text: &str| Matcher::new(&HostPattern::new(text), true).unwrap();
+        let ten = matcher("10.%");
+        assert_eq!(symbols::<ipv4::Text>(Some(&ten), &[]), b".120");
+        assert_eq!(symbols::<ipv4::Text>(None, &[ten, matcher("5%")]), b".1250");
+        assert_eq!(symbols::<ipv4::Text>(None, &[]), b".10");
+        let net = matcher("10.0.0.0/255.0.0.0");
+        assert_eq!(symbols::<ipv4::Text>(Some(&net), &[]).len(), 11);
+    }
 }
