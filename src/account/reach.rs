@@ -390,9 +390,9 @@ mod tests {
     fn find(target: &str, before: &[&str]) -> Found {
         let matcher = |text: &str| Matcher::new(&HostPattern::new(text), true).unwrap();
         let before: Vec<_> = before.iter().map(|text| matcher(text)).collect();
-        let mut budget = 1_000;
+        let mut budget = 100_000;
         let found = search::<ipv4::Text>(Some(&matcher(target)), &before, &mut budget);
-        assert!(budget < 1_000, "work is counted");
+        assert!(budget < 100_000, "work is counted");
         found
     }
 
@@ -403,6 +403,12 @@ mod tests {
         assert_eq!(find("1.1.1.%", &["1.1.1.1"]), is("1.1.1.11"));
         assert_eq!(find("1.1.1._", &["1.1.1.1", "1.1.1.2%"]), is("1.1.1.3"));
         assert_eq!(find("1.1.1.2_", &["1.1.1.2%"]), Found::Nothing);
+        assert_eq!(find("1.1.1._", &["%1.1.1.1"]), is("1.1.1.2"));
+        assert_eq!(
+            find("10.0.0._", &["10.0.0.1/255.255.255.255"]),
+            is("10.0.0.2")
+        );
+        assert_eq!(find("10.0.0.5/255.255.255.255", &[]), is("10.0.0.5"));
     }
 
     #[test]
