@@ -458,11 +458,8 @@ impl Trust {
 
     /// Whether line `before`, beyond doubt itself, tells of the connection whose end is line `end`.
     fn is_begun_by(&self, before: u64, end: u64) -> bool {
-        let held = self.held(before);
-        held.doubt.is_none()
-            && held.near.is_none()
-            && held.asked.is_none()
-            && match (held.parsed, self.held(end).parsed.record()) {
+        self.is_beyond_doubt(before)
+            && match (self.held(before).parsed, self.held(end).parsed.record()) {
                 (Parsed::Record(a), Some(b)) => {
                     // The other copy of a forged end begins nothing. The end of a refused login tells
                     // nothing, but a second one would look like the end of a session. A change of user

@@ -1056,3 +1056,17 @@ fn a_name_has_128_characters_and_no_more() {
         }
     }
 }
+
+#[test]
+fn what_a_refused_login_may_have_written_begins_no_session() {
+    // The refusal of m has not ended, so that nobody knows yet who wrote alice's login.
+    let far = "o".repeat(64);
+    judges(&format!(
+        "-20261122 19:04:51,db1,alice,10.1.2.3,3,0,CONNECT,,,0
+         +20261122 19:04:51,db1,m,192.0.2.66,4,0,FAILED_CONNECT,,,1045
+         +20261122 19:04:51,db1,guest,192.0.2.66,6,0,CONNECT,{far},,0
+         -20261122 19:04:51,db1,alice,10.1.2.3,3,0,DISCONNECT,,,0
+         +20261122 19:04:51,db1,x,192.0.2.66,6,0,CHANGEUSER,,,1045
+         +20261122 19:04:51,db1,guest,192.0.2.66,6,0,DISCONNECT,,,0"
+    ));
+}

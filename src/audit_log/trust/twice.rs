@@ -132,7 +132,7 @@ impl Trust {
     }
 
     /// Whether nothing casts doubt on a line so far, and no refused login that has not ended may.
-    fn is_beyond_doubt(&self, seq: u64) -> bool {
+    pub(super) fn is_beyond_doubt(&self, seq: u64) -> bool {
         let held = self.held(seq);
         let waits = |refused: &Refused| (refused.first..refused.asker).contains(&seq);
         held.doubt.is_none()

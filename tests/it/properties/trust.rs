@@ -255,6 +255,8 @@ struct Server {
     logins: Vec<(u64, String, &'static str, u64)>,
     /// Attackers that changed into an anonymous account.
     anonymous: Vec<u64>,
+    /// Attackers that an anonymous account let in, and where in the log.
+    guests: Vec<(u64, u64)>,
     /// Bytes written to all files.
     written: u64,
 }
@@ -273,6 +275,7 @@ impl Default for Server {
             unended: Vec::new(),
             logins: Vec::new(),
             anonymous: Vec::new(),
+            guests: Vec::new(),
             written: 0,
         }
     }
@@ -563,6 +566,7 @@ impl Server {
                 self.write(&format!("guest{rest}"));
                 self.write(&format!(",,{id},0,CHANGEUSER,OOOOOOOO,,0"));
             } else {
+                self.guests.push((id, self.written));
                 self.write_bytes(name.as_bytes(), id, &rest);
                 for _ in 0..(how >> 6) {
                     let query = self.query();
@@ -611,6 +615,11 @@ impl Server {
             return false;
         };
         let id = record.connectionid;
+        // The name of an anonymous account is compared with that of its login, unless it was long ago.
+        let began = |(session, at): &(u64, u64)| *session == writer && self.written >= *at + PAST;
+        if self.guests.iter().any(began) {
+            return true;
+        }
         // An account that is connected is said to leave, or to have come by a login that was long ago:
         // its figures move, but it is in use.
         let repeats = |since| {
