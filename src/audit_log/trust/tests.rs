@@ -64,7 +64,7 @@ fn judges_in(zone: &Zone, marked: &str) {
 
 fn run(zone: &Zone, lines: &[(char, &str)], stop_after_each: bool) -> Vec<char> {
     let mut notes = Notes::default();
-    let mut trust = Trust::new(None, Vec::new()).in_zone(zone.clone());
+    let mut trust = Trust::new(None, Vec::new()).in_zone(*zone);
     let mut offsets = Vec::new();
     let mut offset = 0;
     let files = vec![String::from("log")];
@@ -78,7 +78,7 @@ fn run(zone: &Zone, lines: &[(char, &str)], stop_after_each: bool) -> Vec<char> 
         });
         if stop_after_each && !inside && lines[at].0 == '+' {
             trust.finish(false, false, &mut notes);
-            trust = reopen(&trust, &files).in_zone(zone.clone());
+            trust = reopen(&trust, &files).in_zone(*zone);
         }
     }
     trust.finish(false, true, &mut notes);
