@@ -135,6 +135,15 @@ CREATE TABLE IF NOT EXISTS unexplained_logins (
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_nopad_bin
   COMMENT = 'conntracker: logins that no account, or more than one, explains';
 
+-- What the next `conntracker check` has to know of the last one.
+CREATE TABLE IF NOT EXISTS check_memory (
+    server     VARCHAR(160)    NOT NULL COMMENT 'Database server',
+    checked_at TIMESTAMP       NULL DEFAULT NULL COMMENT 'When it was checked',
+    memory     LONGTEXT        NOT NULL COMMENT 'What was known then (JSON)',
+    PRIMARY KEY (server)
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_nopad_bin
+  COMMENT = 'conntracker: what the next check has to know of the last one';
+
 -- Views. On a Galera cluster no run creates them: apply this file there, while nobody else creates
 -- anything.
 

@@ -76,6 +76,21 @@ CREATE OR REPLACE SQL SECURITY DEFINER VIEW server_proxies AS
     SELECT User AS user, Host AS host, Proxied_user AS proxied_user, Proxied_host AS proxied_host
     FROM mysql.proxies_priv;
 
+-- Privileges on whole databases. `access` has a bit for each, as `access` of the accounts.
+CREATE OR REPLACE SQL SECURITY DEFINER VIEW server_db_grants AS
+    SELECT User AS user, Host AS host, Db AS db,
+           (Select_priv = 'Y') << 0 | (Insert_priv = 'Y') << 1
+           | (Update_priv = 'Y') << 2 | (Delete_priv = 'Y') << 3
+           | (Create_priv = 'Y') << 4 | (Drop_priv = 'Y') << 5
+           | (Grant_priv = 'Y') << 10 | (References_priv = 'Y') << 11
+           | (Index_priv = 'Y') << 12 | (Alter_priv = 'Y') << 13
+           | (Create_tmp_table_priv = 'Y') << 16 | (Lock_tables_priv = 'Y') << 17
+           | (Execute_priv = 'Y') << 18 | (Create_view_priv = 'Y') << 21
+           | (Show_view_priv = 'Y') << 22 | (Create_routine_priv = 'Y') << 23
+           | (Alter_routine_priv = 'Y') << 24 | (Event_priv = 'Y') << 26
+           | (Trigger_priv = 'Y') << 27 | (Delete_history_priv = 'Y') << 29 AS access
+    FROM mysql.db;
+
 -- Who is connected now, without what they execute. A view would show each reader only his own.
 CREATE OR REPLACE PROCEDURE server_connections() SQL SECURITY DEFINER READS SQL DATA
     COMMENT 'conntracker: who is connected now'

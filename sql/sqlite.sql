@@ -106,6 +106,13 @@ CREATE TABLE IF NOT EXISTS unexplained_logins (
     PRIMARY KEY (server, name, host)
 ) WITHOUT ROWID;
 
+-- What the next `conntracker check` has to know of the last one (JSON).
+CREATE TABLE IF NOT EXISTS check_memory (
+    server     TEXT NOT NULL PRIMARY KEY,
+    checked_at TEXT NOT NULL,
+    memory     TEXT NOT NULL
+) WITHOUT ROWID;
+
 -- Accounts that can go, with the time at which that was found.
 CREATE VIEW IF NOT EXISTS unused_accounts AS
     SELECT server, user, host, state, reason, last_seen, last_active, checked_at

@@ -12,6 +12,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
+use crate::check::registry::{self, Check};
 use crate::config::StoreKind;
 use crate::name::Name;
 use crate::report::{CheckFormat, Format};
@@ -22,7 +23,7 @@ Examples:
   conntracker                             read what is new; for cron or a systemd timer
   conntracker accounts --unused-for 90d   accounts without a sign of use for 90 days
   conntracker failures --since 24h        who failed to log in during the last 24 hours
-  conntracker check                       which accounts of the server are used?
+  conntracker check                       is the server used, and exposed, as it should be?
   conntracker which app 10.0.5.21         which account is picked for that login, and why?
   conntracker --audit-log /data/server_audit.log --sqlite ./conn.sqlite --report
                                           try it without a configuration file
@@ -125,7 +126,7 @@ enum Commands {
     Failures(With<SinceFlags>),
     /// Show records that were not believed, why, and who wrote them
     Quarantine(With<SinceFlags>),
-    /// Compare the accounts of the server with their use: unused ones, unexplained logins
+    /// Is the server used and exposed as it should be? Unused accounts, logins, settings, rights
     Check(With<CheckFlags>),
     /// Show which account the server picks for a login, and why
     Which(With<WhichFlags>),
@@ -184,9 +185,18 @@ pub struct SinceFlags {
 /// Flags of `check`.
 #[derive(Debug, Args)]
 pub struct CheckFlags {
-    /// How to print what was found: table or json
+    /// How to print what was found: table, json or nagios
     #[arg(long, default_value = "table", value_parser = CheckFormat::parse)]
     pub format: CheckFormat,
+    /// Only these checks
+    #[arg(long, value_name = "CHECK,…", value_delimiter = ',', value_parser = registry::parse)]
+    pub only: Vec<&'static Check>,
+    /// Not these checks
+    #[arg(long, value_name = "CHECK,…", value_delimiter = ',', value_parser = registry::parse)]
+    pub skip: Vec<&'static Check>,
+    /// Also write all of it, with every check's result, to this file (JSON)
+    #[arg(long, value_name = "FILE")]
+    pub evidence: Option<PathBuf>,
 }
 
 /// Flags of `which`.

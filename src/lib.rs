@@ -26,6 +26,7 @@ pub mod command;
 pub mod config;
 pub mod error;
 pub mod ingest;
+pub mod machine;
 pub mod mariadb;
 pub mod name;
 pub mod report;

@@ -40,6 +40,7 @@ pub use order::Specificity;
 pub use pattern::{HostPattern, How};
 pub use server::{Server, Version};
 pub use sql::Statement;
+pub(crate) use sql::quote;
 
 use crate::name::Name;
 

@@ -71,7 +71,7 @@ impl Statement {
 }
 
 /// A name in SQL.
-fn quote(name: &str) -> String {
+pub(crate) fn quote(name: &str) -> String {
     if name.contains('\\') {
         format!("`{}`", name.replace('`', "``"))
     } else {

@@ -1,12 +1,28 @@
-//! The cross-check: logins of the log against the accounts of the server.
+//! Is the server used, and exposed, the way its owner believes?
 //!
-//! Pure: [`CrossCheck`] is told what the store holds and what the server says, and says for each
+//! Pure, all of it: a family of checks is one file, told what was read, and says what is worth a look
+//! and what could not be checked. [`registry`] has all checks, [`Policy`] says which of them count.
+//!
+//! The cross-check holds the logins of the log against the accounts: [`CrossCheck`] is told what the store holds and what the server says, and says for each
 //! account whether it is used, and how sure that is. Nothing is claimed beyond the evidence: an
 //! account is called unused only if the log covers the whole time in question without a gap, no login
 //! in doubt may be its own, and the list of connections shows that it is not in use now.
 
+mod accounts;
+mod audit_plugin;
+mod changes;
+mod clients;
 mod coverage;
-pub mod finding;
+pub mod expected;
+mod finding;
+mod log;
+mod logins;
+pub mod memory;
+mod network;
+mod policy;
+pub mod registry;
+mod rights;
+mod run;
 mod state;
 
 use hashbrown::HashMap;
@@ -14,11 +30,14 @@ use hashbrown::HashMap;
 use crate::account::{Account, Accounts, Attribution, Resolver, RowId};
 use crate::name::Name;
 use crate::server::{Connection, Facts};
-use crate::store::{AccountUse, Coverage, Doubtful, ProxiedAccount};
+use crate::store::{AccountUse, Doubtful, ProxiedAccount};
 use crate::time::{Span, UtcSeconds};
 
+pub use audit_plugin::Observed;
 pub use coverage::{Covered, Gap};
-pub use finding::{Finding, Severity};
+pub use finding::{Finding, Outcome, Place, Severity, Step, Unchecked};
+pub use policy::{Acceptance, Accepted, Applied, Policy};
+pub use run::{Evidence, LogEvidence, run};
 pub use state::{State, Verdict};
 
 /// How many clients of an account are named.
@@ -191,12 +210,11 @@ impl<'a> CrossCheck<'a> {
     /// be there; none if there was none. The newest record of the log may be `fresh` seconds old.
     pub fn judge(
         self,
-        coverage: Vec<Coverage>,
+        covered: Covered,
         unused_after: Span,
         last_check: Option<&HashMap<(Name, Name), Option<UtcSeconds>>>,
         fresh: Span,
     ) -> Judged {
-        let covered = Covered::of(coverage);
         let judge = state::Judge {
             facts: self.facts,
             covered: &covered,

@@ -219,7 +219,7 @@ impl Judge<'_> {
 
 /// Accounts that the server or a distribution's package creates for itself, and that no password
 /// opens. Never by name alone: `root`@`%` is nobody's own.
-fn is_system(account: &Account) -> bool {
+pub(super) fn is_system(account: &Account) -> bool {
     let is = |user: &[u8]| account.user.0 == user;
     if account.host.text().0 != b"localhost" {
         return false;

@@ -1,20 +1,30 @@
-//! `conntracker check`: which accounts of this server are used, and how sure is that?
+//! `conntracker check`: is this server used, and exposed, the way its owner believes?
+
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::PathBuf;
 
 use chrono::FixedOffset;
 use hashbrown::HashMap;
 use log::{error, warn};
 
-use crate::check::{CrossCheck, Finding, Judged, Severity, finding};
+use crate::audit_log::source;
+use crate::check::memory::Memory;
+use crate::check::registry::Needs;
+use crate::check::{
+    Applied, Covered, CrossCheck, Evidence, Finding, Judged, LogEvidence, Policy, Severity,
+};
 use crate::cli::CheckFlags;
 use crate::config::Config;
 use crate::error::{Error, ExitStatus, Result};
+use crate::machine::Machine;
 use crate::name::Name;
 use crate::report::{self, CheckFormat, Checked, Look};
 use crate::server::{self, Facts, HostResolver};
 use crate::store::{
     AccountFilter, AccountStatus, MAX_UNEXPLAINED, Status, Store, UnexplainedLogin,
 };
-use crate::time::Span;
+use crate::time::{Span, UtcSeconds};
 
 /// How old the newest record may be where the log has just been read: a record is held back for so
 /// long at the most until it is clear that it can be believed.
@@ -23,73 +33,233 @@ const HELD_BACK: Span = Span(120);
 /// And where the log can't be read here: the runs of somebody else should have read it.
 const FRESH_ENOUGH: Span = Span(3_600);
 
-/// Compares the store with the server, keeps the result in every store, and prints it.
+/// Reads the server, its machine and the store, makes the checks, keeps in every store what the next
+/// check has to know, and prints what was found.
 pub(super) fn run(flags: &CheckFlags, config: &Config) -> Result<ExitStatus> {
-    let mut facts = server::ask(&config.server, &config.mariadb.database)?;
-    facts.unknown.extend(other_zone(config, &facts));
+    let result = check(flags, config);
+    if let (Err(problem), CheckFormat::Nagios) = (&result, flags.format) {
+        report::print_nagios_unknown(&problem.to_string(), super::stdout())?;
+    }
+    result
+}
+
+fn check(flags: &CheckFlags, config: &Config) -> Result<ExitStatus> {
+    let policy = policy(flags, config);
+    let mut status = ExitStatus::Fine;
+    let mut fail = |problem: &Error| {
+        error!("{problem}");
+        status = ExitStatus::Failed;
+    };
+    let mut facts = match policy.needs(&[Needs::Server, Needs::Both]) {
+        // Without the server nothing would be left to do.
+        true if !policy.needs(&[Needs::Log]) => Ok(ask(config)?),
+        true => ask(config)
+            .inspect_err(&mut fail)
+            .map_err(|problem| problem.to_string()),
+        false => Err("the server was not asked".into()),
+    };
     // Our own login stands in this server's log: if the log is read after it and does not reach up to
     // it, it is another one, or not written any more.
     let streams = config.audit_log.iter().any(|log| log.as_os_str() == "-");
-    let read = match streams {
-        true => ExitStatus::Failed,
-        false => super::run::run(config)?,
-    };
-    let fresh = match read {
-        ExitStatus::Failed => {
-            let missing =
-                "what was logged since the last run: the log, or a store, can't be used now";
-            facts.unknown.push(missing.into());
-            FRESH_ENOUGH
-        }
-        _ => HELD_BACK,
-    };
-    let mut status = Some(read)
-        .filter(|read| *read == ExitStatus::Failed)
-        .unwrap_or(ExitStatus::Fine);
-    let mut stores = Vec::new();
-    for kind in &config.stores {
-        match super::run::open(*kind, config) {
-            Ok(store) => stores.push(store),
-            Err(problem) => {
-                error!("{problem}");
-                status = ExitStatus::Failed;
-            }
-        }
+    let wanted = policy.needs(&[Needs::Log, Needs::Both]);
+    let unread = wanted && (streams || super::run::run(config)? == ExitStatus::Failed);
+    if let (true, Ok(facts)) = (unread, &mut facts) {
+        let missing = "what was logged since the last run: the log, or a store, can't be used now";
+        facts.unknown.push(missing.into());
     }
-    // The first one that is there is asked; all keep the answer.
-    let Some(asked) = stores.first_mut() else {
-        return Ok(status);
+    let fresh = if unread { FRESH_ENOUGH } else { HELD_BACK };
+    let mut stores = open_all(config, &mut fail);
+    let asked = stores.first_mut();
+    let server = match (&asked, &facts) {
+        (None, Ok(facts)) => facts.hostname.clone(),
+        (None, Err(_)) => return Err(Error::Config("there is nothing to check".into())),
+        (Some(_), _) => Name::default(),
     };
-    let server = name_of_server(config, &mut **asked, &facts)?;
-    let judged = judge(config, &mut **asked, &facts, &server, fresh)?;
-    let kept = status_of(&server, &judged);
+    // The first store that is there is asked; all keep the answer.
+    let (server, read) = match asked {
+        None => (server, Err("no store could be read".to_owned())),
+        Some(store) => {
+            let server = name_of_server(config, &mut **store, facts.as_ref().ok())?;
+            let facts = facts.as_ref().ok();
+            let read = Read::from(config, &mut **store, facts, &server, fresh)?;
+            (server, Ok(read))
+        }
+    };
+    let now = facts
+        .as_ref()
+        .map_or_else(|_| UtcSeconds::now(), |facts| facts.now);
+    let machine = facts
+        .as_ref()
+        .map(|facts| Machine::look(facts, logs(config)));
+    let nothing = Memory::default();
+    let judged = read.as_ref().ok().and_then(|read| read.judged.as_ref());
+    let evidence = Evidence {
+        server: &server,
+        facts: match (&facts, &machine) {
+            (Ok(facts), Ok(machine)) => Ok((facts, machine)),
+            (Err(why), _) => Err(why.clone()),
+            (_, Err(why)) => Err((*why).clone()),
+        },
+        log: read.as_ref().map(|read| &read.log).map_err(String::clone),
+        unread,
+        judged,
+        since: UtcSeconds(now.0.saturating_sub(config.check.unused_after.0)),
+        memory: read.as_ref().map_or(&nothing, |read| &read.memory),
+        expected: &policy.expect_clients,
+        now,
+    };
+    let (outcome, mut memory) = crate::check::run(&evidence);
+    if !(flags.only.is_empty() && flags.skip.is_empty()) {
+        // Somebody has a look: the next check must not miss what this one did not tell.
+        memory = evidence.memory.clone();
+    }
+    let kept = judged.map(|judged| status_of(&server, judged));
     for store in &mut stores {
-        if let Err(problem) = store.keep_status(&kept) {
-            error!("{problem}");
-            status = ExitStatus::Failed;
-        }
+        let kept = kept.iter().try_for_each(|kept| store.keep_status(kept));
+        let kept = kept.and_then(|()| store.keep_memory(&server, now, &memory.write()));
+        let _ = kept.inspect_err(&mut fail);
     }
-
-    let findings = finding::of_accounts(&judged);
+    let empty = Covered::default();
+    let applied = policy.apply(outcome, now);
     let checked = Checked {
         server: &server,
-        facts: &facts,
-        judged: &judged,
-        findings: &findings,
+        checked_at: now,
+        facts: facts.as_ref().ok(),
+        covered: read.as_ref().map_or(&empty, |read| &read.log.covered),
+        judged,
+        policy: &policy,
+        applied: &applied,
     };
-    match flags.format {
-        CheckFormat::Json => report::print_check_json(&checked, super::stdout())?,
+    let read = if unread {
+        ExitStatus::Failed
+    } else {
+        ExitStatus::Fine
+    };
+    let status = status.max(read).max(worst(&applied, facts.as_ref().ok()));
+    if let Some(path) = &flags.evidence {
+        let file = File::create(path).map_err(|error| Error::file(path, error))?;
+        report::evidence(&checked, BufWriter::new(file))?;
+    }
+    print(flags.format, config, &checked, status)?;
+    Ok(status)
+}
+
+fn print(
+    format: CheckFormat,
+    config: &Config,
+    checked: &Checked<'_>,
+    status: ExitStatus,
+) -> Result<()> {
+    match format {
+        CheckFormat::Json => report::print_check_json(checked, super::stdout()),
+        CheckFormat::Nagios => report::print_nagios(checked, status, super::stdout()),
         // Nothing to say, and asked to say no more.
-        CheckFormat::Table if findings.is_empty() && log::max_level() < log::Level::Warn => {}
+        CheckFormat::Table if checked.applied.findings.is_empty() && is_quiet() => Ok(()),
         CheckFormat::Table => {
-            for unknown in &facts.unknown {
-                warn!("{}: not known: {unknown}", facts.described);
+            if let Some(facts) = checked.facts {
+                for unknown in &facts.unknown {
+                    warn!("{}: not known: {unknown}", facts.described);
+                }
             }
-            let look = Look::of_stdout(config.time_zone, judged.checked_at);
-            report::print_check_tables(&checked, &look, super::stdout())?;
+            let look = Look::of_stdout(config.time_zone, checked.checked_at);
+            report::print_check_tables(checked, &look, super::stdout())
         }
     }
-    Ok(status.max(worst(&findings, &facts)))
+}
+
+fn is_quiet() -> bool {
+    log::max_level() < log::Level::Warn
+}
+
+/// What the configuration wants; `--only` counts in place of its list, `--skip` beside its own.
+fn policy(flags: &CheckFlags, config: &Config) -> Policy {
+    let mut policy = config.check.policy.clone();
+    if !flags.only.is_empty() {
+        policy.only.clone_from(&flags.only);
+    }
+    policy.skip.extend(&flags.skip);
+    policy
+}
+
+fn ask(config: &Config) -> Result<Facts> {
+    let mut facts = server::ask(&config.server, &config.mariadb.database)?;
+    facts.unknown.extend(other_zone(config, &facts));
+    Ok(facts)
+}
+
+/// The stores that are there.
+fn open_all(config: &Config, fail: &mut impl FnMut(&Error)) -> Vec<Box<dyn Store>> {
+    let kinds = config.stores.iter();
+    let opened = kinds.map(|kind| super::run::open(*kind, config).inspect_err(&mut *fail));
+    opened.filter_map(Result::ok).collect()
+}
+
+/// The live files of the logs that are configured.
+fn logs(config: &Config) -> Vec<PathBuf> {
+    let files: Vec<_> = config
+        .audit_log
+        .iter()
+        .filter(|path| path.as_os_str() != "-")
+        .cloned()
+        .collect();
+    let (logs, problems) = source::find(&files);
+    match problems.is_empty() {
+        true => logs.iter().map(source::Log::path).collect(),
+        // What is not there is told as such.
+        false => files,
+    }
+}
+
+/// What the store holds of a server, and what the cross-check makes of it.
+struct Read {
+    log: LogEvidence,
+    judged: Option<Judged>,
+    memory: Memory,
+}
+
+impl Read {
+    fn from(
+        config: &Config,
+        store: &mut dyn Store,
+        facts: Option<&Facts>,
+        server: &Name,
+        fresh: Span,
+    ) -> Result<Self> {
+        let mut log = LogEvidence {
+            covered: Covered::of(store.coverage(server)?),
+            ..LogEvidence::default()
+        };
+        let filter = AccountFilter {
+            server: Some(server.clone()),
+            not_active_since: None,
+        };
+        store.accounts(&filter, &mut |login| {
+            log.logins.push(login);
+            Ok(())
+        })?;
+        store.failed_connects(None, &mut |row| {
+            log.failures.extend((row.server == *server).then_some(row));
+            Ok(())
+        })?;
+        store.quarantine(None, &mut |doubtful| {
+            log.doubts
+                .extend((doubtful.server == *server).then_some(doubtful));
+            Ok(())
+        })?;
+        let checkpoints = store.checkpoints()?.into_iter();
+        let own = checkpoints.filter(|(_, checkpoint)| checkpoint.server == *server);
+        log.passes = own.map(|(_, checkpoint)| checkpoint.generation).sum();
+        let memory = Memory::read(store.check_memory(server)?.as_deref());
+        let judged = match facts {
+            Some(facts) => Some(judge(config, store, facts, server, &log, fresh)?),
+            None => None,
+        };
+        Ok(Self {
+            log,
+            judged,
+            memory,
+        })
+    }
 }
 
 /// The log's times are the server's local ones: another zone here makes all of them wrong.
@@ -106,21 +276,26 @@ fn other_zone(config: &Config, facts: &Facts) -> Option<String> {
     })
 }
 
-fn worst(findings: &[Finding], facts: &Facts) -> ExitStatus {
+fn worst(applied: &Applied, facts: Option<&Facts>) -> ExitStatus {
     let of = |finding: &Finding| match finding.severity {
         Severity::Warning => ExitStatus::Warning,
         Severity::Critical => ExitStatus::Critical,
     };
-    let not_checked = match facts.unknown.is_empty() {
+    let all_known = facts.is_none_or(|facts| facts.unknown.is_empty());
+    let not_checked = match applied.unchecked.is_empty() && all_known {
         true => ExitStatus::Fine,
         false => ExitStatus::Warning,
     };
-    findings.iter().map(of).fold(not_checked, ExitStatus::max)
+    applied
+        .findings
+        .iter()
+        .map(of)
+        .fold(not_checked, ExitStatus::max)
 }
 
 /// The name under which this server's logins stand in the store: as configured, or as the server and
 /// its log call it. They must agree, for another server's logins would prove nothing.
-fn name_of_server(config: &Config, store: &mut dyn Store, facts: &Facts) -> Result<Name> {
+fn name_of_server(config: &Config, store: &mut dyn Store, facts: Option<&Facts>) -> Result<Name> {
     if let Some(name) = &config.server_name {
         return Ok(Name::from(&**name));
     }
@@ -133,15 +308,32 @@ fn name_of_server(config: &Config, store: &mut dyn Store, facts: &Facts) -> Resu
         .collect();
     names.sort_unstable();
     names.dedup();
+    let shown = || {
+        names
+            .iter()
+            .map(Name::escaped)
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let Some(facts) = facts else {
+        return match &names[..] {
+            [] => Ok(Name::default()),
+            [name] => Ok(name.clone()),
+            _ => Err(Error::Config(format!(
+                "{} holds the logins of {}; say with server_name or --server-name which of them to check",
+                store.describe(),
+                shown()
+            ))),
+        };
+    };
     if names.is_empty() || names.contains(&facts.hostname) {
         return Ok(facts.hostname.clone());
     }
-    let shown: Vec<_> = names.iter().map(Name::escaped).collect();
     Err(Error::Config(format!(
         "{} holds the logins of {}, and the {} calls itself {}; if that is the same server, say so with \
          server_name or --server-name",
         store.describe(),
-        shown.join(", "),
+        shown(),
         facts.described,
         facts.hostname
     )))
@@ -152,35 +344,28 @@ fn judge(
     store: &mut dyn Store,
     facts: &Facts,
     server: &Name,
+    log: &LogEvidence,
     fresh: Span,
 ) -> Result<Judged> {
     let mut resolver = HostResolver::default();
     let mut check = CrossCheck::new(facts, &mut resolver);
-    let filter = AccountFilter {
-        server: Some(server.clone()),
-        not_active_since: None,
-    };
-    store.accounts(&filter, &mut |login| {
-        check.login(login);
-        Ok(())
-    })?;
+    for login in &log.logins {
+        check.login(login.clone());
+    }
     for used in store.proxied_accounts(server)? {
         check.proxied(&used);
     }
-    store.quarantine(None, &mut |doubtful| {
-        if doubtful.server == *server {
-            check.doubt(&doubtful);
-        }
-        Ok(())
-    })?;
+    for doubtful in &log.doubts {
+        check.doubt(doubtful);
+    }
     let last_check: HashMap<_, _> = store
         .account_status(server)?
         .into_iter()
         .map(|status| ((status.user, status.host), status.known_since))
         .collect();
     let last_check = Some(&last_check).filter(|seen| !seen.is_empty());
-    let coverage = store.coverage(server)?;
-    Ok(check.judge(coverage, config.check.unused_after, last_check, fresh))
+    let covered = log.covered.clone();
+    Ok(check.judge(covered, config.check.unused_after, last_check, fresh))
 }
 
 fn status_of(server: &Name, judged: &Judged) -> Status {

@@ -3,7 +3,8 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crate::config::{Loaded, MariaDbConfig};
+use crate::check::registry::Check;
+use crate::config::{CheckConfig, Loaded, MariaDbConfig};
 use crate::error::{ExitStatus, Result};
 use crate::mariadb::Access;
 use crate::name::{escape, is_unsafe_to_show};
@@ -47,14 +48,7 @@ fn toml(loaded: &Loaded) -> String {
             None => String::new(),
         },
         table("server", &server(&config.server), loaded),
-        table(
-            "check",
-            &[(
-                "unused_after",
-                Some(string(&config.check.unused_after.to_string())),
-            )],
-            loaded,
-        ),
+        table("check", &check(&config.check), loaded),
     ]
     .concat()
 }
@@ -95,6 +89,52 @@ fn server(access: &Access) -> [(&'static str, Option<String>); 4] {
         ("user", text(&access.user)),
         ("password_file", path(&access.password_file)),
         ("defaults_file", path(&access.defaults_file)),
+    ]
+}
+
+fn check(config: &CheckConfig) -> [(&'static str, Option<String>); 6] {
+    let policy = &config.policy;
+    let checks = |checks: &[&Check]| list(checks.iter().map(|check| string(check.id)));
+    let severity = policy.severity.iter();
+    let severity =
+        severity.map(|(check, severity)| format!("{} = {}", check.id, string(severity.name())));
+    let accept = policy.accept.iter().map(|one| {
+        format!(
+            "{{ check = {}, subject = {}, reason = {}, until = {} }}",
+            string(one.check.id),
+            string(&one.subject),
+            string(&one.reason),
+            string(&one.until.to_string())
+        )
+    });
+    let clients = policy.expect_clients.iter();
+    [
+        (
+            "unused_after",
+            Some(string(&config.unused_after.to_string())),
+        ),
+        (
+            "expect_clients",
+            Some(list(clients.map(|client| string(&client.to_string())))),
+        ),
+        (
+            "only",
+            Some(policy.only.as_slice())
+                .filter(|only| !only.is_empty())
+                .map(checks),
+        ),
+        (
+            "skip",
+            Some(policy.skip.as_slice())
+                .filter(|skip| !skip.is_empty())
+                .map(checks),
+        ),
+        (
+            "severity",
+            (!policy.severity.is_empty())
+                .then(|| format!("{{ {} }}", severity.collect::<Vec<_>>().join(", "))),
+        ),
+        ("accept", (!policy.accept.is_empty()).then(|| list(accept))),
     ]
 }
 
@@ -179,6 +219,11 @@ user = \"conntrack\"  # from --user
 
 [check]
 unused_after = \"90d\"  # default
+expect_clients = [\"localhost\", \"127.0.0.1\", \"::1\"]  # default
+# only  # default: none
+# skip  # default: none
+# severity  # default: none
+# accept  # default: none
 "
         );
     }
@@ -196,8 +241,28 @@ unused_after = \"90d\"  # default
             Layer::flag("--time-zone", "time_zone", OsStr::new("Europe/Zurich")).unwrap(),
             Layer::flag("--socket", "mariadb.socket", OsStr::new("/a # b")).unwrap(),
         ];
+        let file = folder.path().join("conntracker.toml");
+        let check = r#"
+[check]
+expect_clients = ["10.0.0.0/8", "::1", "app1"]
+skip = ["wide-scope"]
+only = ["bind-address", "audit-active"]
+severity = { bind-address = "critical", audit-active = "warning" }
+[[check.accept]]
+check = "wide-scope"
+subject = "'a\"b'@'%'"
+reason = "two \u202e tenants"
+until = "2027-06-30"
+[[check.accept]]
+check = "bind-address"
+subject = "*"
+reason = ""
+until = "2028-01-01"
+"#;
+        std::fs::write(&file, check).unwrap();
         let first = loaded(folder.path(), flags);
-        std::fs::write(folder.path().join("conntracker.toml"), toml(&first)).unwrap();
+        assert_eq!(first.config.check.policy.accept.len(), 2);
+        std::fs::write(&file, toml(&first)).unwrap();
         assert_eq!(loaded(folder.path(), Vec::new()).config, first.config);
     }
 }

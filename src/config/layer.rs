@@ -2,6 +2,7 @@
 //! lays over the ones before it; what a layer holds is checked on the way in, so that a wrong
 //! setting is reported with the place where it stands, even if another layer would have hidden it.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
@@ -27,7 +28,7 @@ enum Kind {
 }
 
 /// Every key, the kind of its value, and what would be right.
-const KEYS: [(&str, Kind, &str); 19] = [
+const KEYS: [(&str, Kind, &str); 24] = [
     (
         "audit_log",
         Kind::List,
@@ -111,14 +112,53 @@ const KEYS: [(&str, Kind, &str); 19] = [
         Kind::Text,
         r#"write a time span, such as "90d""#,
     ),
+    (
+        "check.expect_clients",
+        Kind::List,
+        r#"write names, addresses and networks, such as ["localhost", "10.0.5.0/24"]"#,
+    ),
+    (
+        "check.only",
+        Kind::List,
+        r#"write names of checks, such as ["bind-address"]"#,
+    ),
+    (
+        "check.skip",
+        Kind::List,
+        r#"write names of checks, such as ["bind-address"]"#,
+    ),
+    (
+        "check.severity",
+        Kind::Plain,
+        r#"write a severity for each check, such as { bind-address = "critical" }"#,
+    ),
+    (
+        "check.accept",
+        Kind::Plain,
+        r#"write [[check.accept]] and below it check, subject, reason and until = "2027-06-30""#,
+    ),
 ];
 
 /// What would be right for `key`.
 pub(super) fn right(key: &str) -> &'static str {
-    match KEYS.iter().find(|(known, ..)| *known == key) {
+    let is_of = |known: &str| {
+        let rest = key.strip_prefix(known);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    match KEYS.iter().find(|(known, ..)| is_of(known)) {
         Some((.., right)) => right,
         None => "write a table, such as [sqlite] and below it path = \"…\"",
     }
+}
+
+/// An element of `check.accept`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Exception {
+    pub(super) check: String,
+    pub(super) subject: String,
+    pub(super) reason: String,
+    pub(super) until: String,
 }
 
 /// Some settings with the place that they come from.
@@ -146,10 +186,12 @@ impl Layer {
         settings.insert("stores".into(), vec!["sqlite"].into());
         settings.extend(nested("sqlite.path", super::DEFAULT_SQLITE.into()));
         settings.extend(nested("mariadb.database", super::DEFAULT_DATABASE.into()));
-        settings.extend(nested(
-            "check.unused_after",
-            super::DEFAULT_UNUSED_AFTER.into(),
-        ));
+        let check: [(&str, Value); 2] = [
+            ("unused_after", super::DEFAULT_UNUSED_AFTER.into()),
+            ("expect_clients", super::DEFAULT_CLIENTS.to_vec().into()),
+        ];
+        let check: Dict = check.map(|(key, value)| (key.into(), value)).into();
+        settings.insert("check".into(), check.into());
         Self {
             place: Metadata::named("default"),
             settings,
@@ -272,6 +314,16 @@ impl Layer {
         struct Check {
             #[serde(rename = "unused_after")]
             _unused_after: Option<String>,
+            #[serde(rename = "expect_clients")]
+            _expect_clients: Option<Vec<String>>,
+            #[serde(rename = "only")]
+            _only: Option<Vec<String>>,
+            #[serde(rename = "skip")]
+            _skip: Option<Vec<String>>,
+            #[serde(rename = "severity")]
+            _severity: Option<BTreeMap<String, String>>,
+            #[serde(rename = "accept")]
+            _accept: Option<Vec<Exception>>,
         }
         let Err(error) = Figment::from(&self).extract::<Shape>() else {
             return Ok(self);

@@ -17,6 +17,9 @@ use figment::{Figment, Metadata};
 use log::LevelFilter;
 use serde::de::DeserializeOwned;
 
+use crate::check::expected::Client;
+use crate::check::registry::{self, Check};
+use crate::check::{Acceptance, Policy, Severity};
 use crate::error::{Error, Result};
 use crate::mariadb::Access;
 use crate::name::escape;
@@ -30,6 +33,8 @@ const DEFAULT_SQLITE: &str = "/var/lib/conntracker/conntracker.sqlite";
 /// The database that holds the tables in MariaDB, unless told otherwise.
 pub const DEFAULT_DATABASE: &str = "conntrack";
 const DEFAULT_UNUSED_AFTER: &str = "90d";
+/// This machine.
+const DEFAULT_CLIENTS: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 /// Databases in which no tables of ours belong.
 const SYSTEM_DATABASES: [&str; 4] = ["mysql", "information_schema", "performance_schema", "sys"];
 /// The folder of the configuration files that are read unless another one is named.
@@ -77,6 +82,8 @@ pub struct MariaDbConfig {
 pub struct CheckConfig {
     /// An account that was not used for so long counts as unused.
     pub unused_after: Span,
+    /// Which checks are made, and what is accepted.
+    pub policy: Policy,
 }
 
 /// The kinds of stores.
@@ -159,6 +166,11 @@ pub fn load(
         "server.password_file",
         "server.defaults_file",
         "check.unused_after",
+        "check.expect_clients",
+        "check.only",
+        "check.skip",
+        "check.severity",
+        "check.accept",
     ] {
         origins.insert(key, settings.origin(key));
     }
@@ -329,7 +341,43 @@ impl Settings {
         if unused_after.0 == 0 {
             return Err(self.wrong(KEY, "it is zero: every account would be unused"));
         }
-        Ok(CheckConfig { unused_after })
+        Ok(CheckConfig {
+            unused_after,
+            policy: Policy {
+                only: self.some("check.only", registry::parse)?,
+                skip: self.some("check.skip", registry::parse)?,
+                expect_clients: self.some("check.expect_clients", Client::parse)?,
+                severity: self.severities()?,
+                accept: self.accepted()?,
+            },
+        })
+    }
+
+    fn severities(&self) -> Result<Vec<(&'static Check, Severity)>> {
+        const KEY: &str = "check.severity";
+        let texts: BTreeMap<String, String> = self.value(KEY)?.unwrap_or_default();
+        let pair = |(check, severity): (&String, &String)| {
+            Ok((registry::parse(check)?, Severity::parse(severity)?))
+        };
+        let pairs: Result<_, String> = texts.iter().map(pair).collect();
+        pairs.map_err(|message| self.wrong(KEY, &message))
+    }
+
+    fn accepted(&self) -> Result<Vec<Acceptance>> {
+        const KEY: &str = "check.accept";
+        let exceptions: Vec<layer::Exception> = self.value(KEY)?.unwrap_or_default();
+        let acceptance = |one: layer::Exception| {
+            let date = escape(one.until.as_bytes());
+            let until = one.until.parse();
+            Ok(Acceptance {
+                check: registry::parse(&one.check)?,
+                until: until.map_err(|_| format!("'{date}' is not a date"))?,
+                subject: one.subject,
+                reason: one.reason,
+            })
+        };
+        let all: Result<_, String> = exceptions.into_iter().map(acceptance).collect();
+        all.map_err(|message| self.wrong(KEY, &message))
     }
 
     fn time_zone(&self) -> Result<Zone> {
@@ -350,10 +398,16 @@ impl Settings {
 
     /// The elements of the list `key`, each understood by `parse`.
     fn list<T>(&self, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>> {
-        let texts: Vec<String> = self.value(key)?.unwrap_or_default();
-        if texts.is_empty() {
-            return Err(self.wrong(key, "the list is empty"));
+        let list = self.some(key, parse)?;
+        match list.is_empty() {
+            true => Err(self.wrong(key, "the list is empty")),
+            false => Ok(list),
         }
+    }
+
+    /// The same of a list that may be empty.
+    fn some<T>(&self, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>> {
+        let texts: Vec<String> = self.value(key)?.unwrap_or_default();
         texts
             .iter()
             .map(|text| parse(text).map_err(|message| self.wrong(key, &message)))

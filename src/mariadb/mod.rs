@@ -1,7 +1,7 @@
 //! Connections to a MariaDB server: where it is, who we are, and what its errors mean.
 //!
 //! A session never depends on what the server's administrator chose as defaults: character set,
-//! time zone, SQL mode and the like are set by ourselves ([`SESSION`]).
+//! time zone, SQL mode and the like are set by ourselves (`SESSION`).
 
 mod credentials;
 mod option_file;

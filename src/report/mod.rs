@@ -17,7 +17,8 @@ use crate::store::{AccountUse, Doubtful, FailedConnect};
 use crate::time::{UtcSeconds, Zone};
 
 pub use check::{
-    Checked, candidates, print_json as print_check_json, print_tables as print_check_tables,
+    Checked, candidates, evidence, print_json as print_check_json, print_nagios,
+    print_nagios_unknown, print_tables as print_check_tables,
 };
 
 /// How to print what `check` found.
@@ -27,6 +28,8 @@ pub enum CheckFormat {
     Table,
     /// One object.
     Json,
+    /// A status line, then details.
+    Nagios,
 }
 
 impl CheckFormat {
@@ -35,8 +38,9 @@ impl CheckFormat {
         match text {
             "table" => Ok(Self::Table),
             "json" => Ok(Self::Json),
+            "nagios" => Ok(Self::Nagios),
             _ => Err(format!(
-                "'{}' is not a format: write table or json",
+                "'{}' is not a format: write table, json or nagios",
                 text.escape_debug()
             )),
         }

@@ -4,7 +4,7 @@
 use mysql::{Error as Refusal, Row, Value as Column};
 use serde_json::Value;
 
-use super::{Facts, Source, bytes};
+use super::{DatabaseGrant, Facts, Source, bytes};
 use crate::account::{Account, Authentication, SslType};
 use crate::name::Name;
 
@@ -58,6 +58,40 @@ pub(super) fn read(source: &mut Source<'_>, facts: &mut Facts) -> Result<Option<
         }
     }
     Ok(Some(()))
+}
+
+/// Reads the privileges on databases; none if they can't be.
+pub(super) fn database_grants(
+    source: &mut Source<'_>,
+) -> Result<Option<Vec<DatabaseGrant>>, Refusal> {
+    let view = format!(
+        "SELECT user, host, db, access FROM {}.server_db_grants",
+        source.database
+    );
+    let rows = match source.rows(&view)? {
+        None => source.rows(
+            "SELECT User, Host, Db,
+            (Select_priv = 'Y') << 0 | (Insert_priv = 'Y') << 1
+            | (Update_priv = 'Y') << 2 | (Delete_priv = 'Y') << 3
+            | (Create_priv = 'Y') << 4 | (Drop_priv = 'Y') << 5
+            | (Grant_priv = 'Y') << 10 | (References_priv = 'Y') << 11
+            | (Index_priv = 'Y') << 12 | (Alter_priv = 'Y') << 13
+            | (Create_tmp_table_priv = 'Y') << 16 | (Lock_tables_priv = 'Y') << 17
+            | (Execute_priv = 'Y') << 18 | (Create_view_priv = 'Y') << 21
+            | (Show_view_priv = 'Y') << 22 | (Create_routine_priv = 'Y') << 23
+            | (Alter_routine_priv = 'Y') << 24 | (Event_priv = 'Y') << 26
+            | (Trigger_priv = 'Y') << 27 | (Delete_history_priv = 'Y') << 29
+            FROM mysql.db",
+        )?,
+        rows => rows,
+    };
+    let grant = |row: &Row| DatabaseGrant {
+        user: bytes(row, 0),
+        host: bytes(row, 1),
+        database: bytes(row, 2),
+        access: row.get_opt(3).and_then(Result::ok).unwrap_or(0),
+    };
+    Ok(rows.map(|rows| rows.iter().map(grant).collect()))
 }
 
 fn of_view(row: &Row) -> Account {

@@ -6,6 +6,7 @@
 
 mod accounts;
 mod resolver;
+mod settings;
 
 use mysql::prelude::Queryable;
 use mysql::{Conn, Error as Refusal, Row, Value};
@@ -17,6 +18,7 @@ use crate::name::Name;
 use crate::time::UtcSeconds;
 
 pub use resolver::HostResolver;
+pub use settings::{AuditPlugin, Settings};
 
 /// The oldest version whose account table is understood.
 const OLDEST: Version = Version(10, 4, 0);
@@ -50,10 +52,29 @@ pub struct Facts {
     pub roles: Option<Vec<[Name; 3]>>,
     /// Who may act as whom: user, host pattern, proxied user, proxied host pattern.
     pub proxies: Option<Vec<[Name; 4]>>,
+    /// Privileges on whole databases; none if they can't be read.
+    pub database_grants: Option<Vec<DatabaseGrant>>,
+    /// Settings and counters.
+    pub settings: Settings,
+    /// The audit plugin; none if it is not loaded.
+    pub audit_plugin: Option<AuditPlugin>,
     /// Who is connected now, but for ourselves; none if only our own connections can be seen.
     pub connections: Option<Vec<Connection>>,
     /// What could not be read, and what to do about it, in words.
     pub unknown: Vec<String>,
+}
+
+/// Privileges on a database, or on all whose names are like a pattern: a row of `mysql.db`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DatabaseGrant {
+    /// User of the account, or the role.
+    pub user: Name,
+    /// Host pattern of the account; empty for a role.
+    pub host: Name,
+    /// The database as it was granted; a pattern, `\\` before what is meant literally.
+    pub database: Name,
+    /// The privileges, by the bits of `access`.
+    pub access: u64,
 }
 
 /// A client that is connected now.
@@ -65,6 +86,10 @@ pub struct Connection {
     pub name: Name,
     /// The client's host, without port.
     pub host: Name,
+    /// The database in use; empty for none.
+    pub database: Name,
+    /// For how many seconds it does what it does now.
+    pub seconds: Option<u64>,
 }
 
 /// Asks the server that `access` leads to. `database` is where an administrator created the views of
@@ -118,6 +143,9 @@ pub fn ask(access: &Access, database: &str) -> Result<Facts> {
         accounts: Vec::new(),
         roles: None,
         proxies: None,
+        database_grants: None,
+        settings: Settings::default(),
+        audit_plugin: None,
         connections: None,
         unknown: Vec::new(),
         described: described.clone(),
@@ -128,13 +156,15 @@ pub fn ask(access: &Access, database: &str) -> Result<Facts> {
     };
     accounts::read(&mut source, &mut facts)
         .map_err(explain)?
-        .ok_or(())
-        .or_else(|()| {
-            Err(fail(format!(
+        .ok_or_else(|| {
+            fail(format!(
                 "its accounts can't be read as {current}; an administrator runs: conntracker schema \
                  --store mariadb | mariadb, and grants SELECT on {database}.* to this account"
-            )))
+            ))
         })?;
+    facts.database_grants = accounts::database_grants(&mut source).map_err(explain)?;
+    facts.settings = settings::read(&mut source).map_err(explain)?;
+    facts.audit_plugin = settings::audit_plugin(&mut source).map_err(explain)?;
     let own = settings.get_opt(5).and_then(Result::ok).unwrap_or(0);
     facts.connections = source.connections(own).map_err(explain)?;
     if facts.connections.is_none() {
@@ -186,15 +216,17 @@ impl Source<'_> {
         // Where its creator may not see all, it shows his own only, and not this one.
         let rows = match called.filter(|rows| rows.iter().any(|row| id(row) == own)) {
             Some(rows) => Some(rows),
-            None if self.may_see_all()? => {
-                self.rows("SELECT id, user, host FROM information_schema.processlist")?
-            }
+            None if self.may_see_all()? => self.rows(
+                "SELECT id, user, host, db, command, time FROM information_schema.processlist",
+            )?,
             None => None,
         };
         let connection = |row: Row| Connection {
             id: id(&row),
             name: bytes(&row, 1),
             host: without_port(&bytes(&row, 2)),
+            database: bytes(&row, 3),
+            seconds: row.get_opt(5).and_then(Result::ok),
         };
         Ok(rows.map(|rows| {
             rows.into_iter()
@@ -218,8 +250,11 @@ impl Source<'_> {
 impl Connection {
     /// Whether this is somebody who came in, and not a thread of the server or somebody at the door.
     fn is_client(&self) -> bool {
-        !matches!(&*self.name.0, b"system user" | b"unauthenticated user")
-            && !(self.name.0 == b"event_scheduler" && self.host.0 == b"localhost")
+        match &*self.name.0 {
+            b"system user" | b"unauthenticated user" => false,
+            b"event_scheduler" => self.host.0 != b"localhost",
+            _ => true,
+        }
     }
 }
 

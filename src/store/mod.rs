@@ -274,6 +274,12 @@ pub trait Store {
     /// How the accounts of `server` were judged last.
     fn account_status(&mut self, server: &Name) -> Result<Vec<AccountStatus>>;
 
+    /// What the last check of `server` left for the next one.
+    fn check_memory(&mut self, server: &Name) -> Result<Option<String>>;
+
+    /// Keeps what this check of `server`, made at `checked_at`, leaves for the next one.
+    fn keep_memory(&mut self, server: &Name, checked_at: UtcSeconds, memory: &str) -> Result<()>;
+
     /// Keeps how a server was judged, in place of all that was found of it before.
     fn keep_status(&mut self, status: &Status) -> Result<()>;
 }

@@ -13,6 +13,9 @@ use crate::client::{Client, Login, Via};
 use crate::env::TestEnv;
 use crate::mariadb::{Server, administrator};
 
+/// The checks that the cross-check is for; the others have tests of their own.
+const CROSS_CHECK: &str = "'unused-account', 'never-used-account', 'unknown-login'";
+
 /// An environment that reads the log of `server` and asks it as `user`; `unused_after` as in the
 /// configuration.
 fn env_of(server: &Server, user: &str, unused_after: &str) -> TestEnv {
@@ -21,7 +24,7 @@ fn env_of(server: &Server, user: &str, unused_after: &str) -> TestEnv {
         "check.toml",
         &format!(
             "audit_log = ['{}']\ntime_zone = 'UTC'\n[server]\nsocket = '{socket}'\nuser = '{user}'\n\
-             [check]\nunused_after = '{unused_after}'\n",
+             [check]\nonly = [{CROSS_CHECK}]\nunused_after = '{unused_after}'\n",
             server.audit_log().display()
         ),
     )
@@ -607,7 +610,7 @@ fn the_result_is_kept_in_every_store_for_sql() {
     server.sql("DROP USER gone@'%'");
     let env = env_of(&server, "root", "3s");
     let more = format!(
-        "stores = ['mariadb', 'sqlite']\naudit_log = ['{}']\ntime_zone = 'UTC'\n[mariadb]\nsocket = '{}'\nuser = 'root'\n[check]\nunused_after = '3s'\n",
+        "stores = ['mariadb', 'sqlite']\naudit_log = ['{}']\ntime_zone = 'UTC'\n[mariadb]\nsocket = '{}'\nuser = 'root'\n[check]\nonly = [{CROSS_CHECK}]\nunused_after = '3s'\n",
         server.audit_log().display(),
         server.address().socket.display()
     );

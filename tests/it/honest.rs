@@ -89,14 +89,15 @@ fn collect(env: &TestEnv, server: &Server, tolerated: Option<&str>) -> u64 {
     }
     let log = fs::read(server.audit_log()).expect("the log");
     let log = String::from_utf8_lossy(&log);
+    let mut lines = String::new();
     for row in &alarms {
         let id = format!(",{},", row["connectionid"]);
-        eprintln!("{row}");
+        lines += &format!("{row}\n");
         for line in log.lines().filter(|line| line.contains(&id)) {
-            eprintln!("    {}", line.chars().take(100).collect::<String>());
+            lines += &format!("    {}\n", line.chars().take(100).collect::<String>());
         }
     }
-    assert!(alarms.is_empty(), "honest records are doubted");
+    assert!(alarms.is_empty(), "honest records are doubted:\n{lines}");
     doubted.len() as u64
 }
 

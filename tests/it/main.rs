@@ -10,6 +10,7 @@ mod account_rows;
 mod attacks;
 mod cases;
 mod check;
+mod checks;
 mod cli;
 mod client;
 mod container;

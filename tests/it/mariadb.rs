@@ -8,7 +8,9 @@ use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -191,6 +193,45 @@ impl Server {
     /// Ends the server as an administrator would, where it still runs, and starts it again on the
     /// same data and the same audit log. Its connection ids begin anew.
     pub(crate) fn restart(&mut self) {
+        self.stop();
+        (self.process, self.address) = launch(self.folder.path(), self.time_zone, &self.options);
+        self.root_logins.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The same, with other options than before.
+    pub(crate) fn restart_with(&mut self, options: &[&str]) {
+        self.options = options.iter().map(|&option| option.to_owned()).collect();
+        self.restart();
+    }
+
+    /// The same, with a socket that a service manager would give it (sd_listen_fds(3)) in place of its
+    /// own TCP socket.
+    pub(crate) fn restart_given(&mut self, tcp: &TcpListener, options: &[&str]) {
+        self.stop();
+        self.options = options.iter().map(|&option| option.to_owned()).collect();
+        let socket = self.folder.path().join("sock");
+        let _ = fs::remove_file(&socket);
+        let unix = UnixListener::bind(&socket).expect("the server's socket");
+        give_to_server(&socket);
+        fs::set_permissions(&socket, fs::Permissions::from_mode(0o777)).expect("permissions");
+        let (program, address) = program(self.folder.path(), self.time_zone, &self.options);
+        let mut command = Command::new("sh");
+        command
+            .args([
+                "-c",
+                "exec 3<&0 4<&1; LISTEN_PID=$$ LISTEN_FDS=2 exec \"$@\"",
+                "sh",
+            ])
+            .arg(program.get_program())
+            .args(program.get_args())
+            .env("TZ", self.time_zone)
+            .stdin(OwnedFd::from(tcp.try_clone().expect("a socket")))
+            .stdout(OwnedFd::from(unix))
+            .stderr(Stdio::null());
+        (self.process, self.address) = wait(command, address, self.folder.path());
+    }
+
+    fn stop(&mut self) {
         if self
             .process
             .try_wait()
@@ -200,14 +241,6 @@ impl Server {
             rustix::process::kill_process(pid(&self.process), Signal::TERM).expect("SIGTERM");
             wait_for_end(&mut self.process);
         }
-        (self.process, self.address) = launch(self.folder.path(), self.time_zone, &self.options);
-        self.root_logins.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// The same, with other options than before.
-    pub(crate) fn restart_with(&mut self, options: &[&str]) {
-        self.options = options.iter().map(|&option| option.to_owned()).collect();
-        self.restart();
     }
 
     fn error_log(&self) -> String {
@@ -250,6 +283,12 @@ pub(crate) fn administrator(server: &Server, sql: &str) -> String {
 /// Starts a server on the data in `folder` and waits until `root` can log in (once: that login is
 /// in the audit log).
 fn launch(folder: &Path, time_zone: &str, options: &[String]) -> (Child, Address) {
+    let (command, address) = program(folder, time_zone, options);
+    wait(command, address, folder)
+}
+
+/// The command line of a server on the data in `folder`, and where it listens.
+fn program(folder: &Path, time_zone: &str, options: &[String]) -> (Command, Address) {
     let address = Address {
         socket: folder.join("sock"),
         port: free_port(),
@@ -293,6 +332,11 @@ fn launch(folder: &Path, time_zone: &str, options: &[String]) -> (Child, Address
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(errors.expect("the server's error log"));
+    (command, address)
+}
+
+/// Starts a server and waits until `root` can log in.
+fn wait(mut command: Command, address: Address, folder: &Path) -> (Child, Address) {
     let mut process = command
         .spawn()
         .unwrap_or_else(|error| panic!("{command:?}: {error}"));

@@ -656,6 +656,14 @@ impl Store for Poor {
         self.store.account_status(server)
     }
 
+    fn check_memory(&mut self, server: &Name) -> Result<Option<String>> {
+        self.store.check_memory(server)
+    }
+
+    fn keep_memory(&mut self, server: &Name, at: UtcSeconds, memory: &str) -> Result<()> {
+        self.store.keep_memory(server, at, memory)
+    }
+
     fn keep_status(&mut self, status: &Status) -> Result<()> {
         self.store.keep_status(status)
     }

@@ -421,6 +421,24 @@ impl Store for MariaDb {
         )
     }
 
+    fn check_memory(&mut self, server: &Name) -> Result<Option<String>> {
+        let sql = "SELECT memory FROM check_memory WHERE server = ?";
+        let found = self.all(sql, server, |row| row.get_opt(0).and_then(Result::ok))?;
+        Ok(found.into_iter().flatten().next())
+    }
+
+    fn keep_memory(&mut self, server: &Name, checked_at: UtcSeconds, memory: &str) -> Result<()> {
+        let row = (encode_name(server, SERVER), time(Some(checked_at)), memory);
+        self.retrying(|conn, _| {
+            conn.exec_drop(
+                "INSERT INTO check_memory (server, checked_at, memory)
+                 VALUES (?, FROM_UNIXTIME(?), ?)
+                 ON DUPLICATE KEY UPDATE checked_at = VALUES(checked_at), memory = VALUES(memory)",
+                &row,
+            )
+        })
+    }
+
     fn keep_status(&mut self, status: &Status) -> Result<()> {
         self.retrying(|conn, _| {
             let mut tx = conn.start_transaction(TxOpts::default())?;

@@ -489,6 +489,24 @@ impl Store for Sqlite {
         )
     }
 
+    fn check_memory(&mut self, server: &Name) -> Result<Option<String>> {
+        self.db
+            .prepare_cached("SELECT memory FROM check_memory WHERE server = ?1")
+            .and_then(|mut found| {
+                found
+                    .query_row(params![server], |row| row.get(0))
+                    .optional()
+            })
+            .map_err(|error| self.error(error))
+    }
+
+    fn keep_memory(&mut self, server: &Name, checked_at: UtcSeconds, memory: &str) -> Result<()> {
+        let sql = "INSERT OR REPLACE INTO check_memory (server, checked_at, memory)
+                   VALUES (?1, ?2, ?3)";
+        let kept = self.db.execute(sql, params![server, checked_at, memory]);
+        kept.map(drop).map_err(|error| self.error(error))
+    }
+
     fn keep_status(&mut self, status: &Status) -> Result<()> {
         let path = &self.path;
         let tx = self

@@ -31,6 +31,7 @@ pub(crate) fn store_contract(open: impl Fn() -> Box<dyn Store>) {
     coverage_is_lengthened_up_to_a_gap(&mut *open());
     proxied_accounts_are_merged(&mut *open());
     a_status_takes_the_place_of_the_last_one(&mut *open());
+    what_a_check_remembers_is_each_servers_own(&mut *open());
 }
 
 fn accounts_are_merged(store: &mut dyn Store) {
@@ -671,6 +672,26 @@ fn a_status_takes_the_place_of_the_last_one(store: &mut dyn Store) {
         assert_eq!(found, *accounts, "{server}");
     }
     assert_eq!(store.account_status(&"unjudged".into()).expect("none"), []);
+}
+
+fn what_a_check_remembers_is_each_servers_own(store: &mut dyn Store) {
+    let long = format!("{{\"long\": \"{}\"}}", "ü".repeat(100_000));
+    for (server, memory) in [
+        ("remembered", "{}"),
+        ("also remembered", "{\"a\": 1}"),
+        ("remembered", &*long),
+        ("remembered", "{\"b\": 2}"),
+    ] {
+        let name = Name::from(server);
+        store
+            .keep_memory(&name, UtcSeconds(1_000), memory)
+            .expect("it is kept");
+        let kept = store.check_memory(&name).expect("what was kept");
+        assert_eq!(kept.as_deref(), Some(memory), "{server}");
+    }
+    let other = store.check_memory(&"also remembered".into());
+    assert_eq!(other.expect("what was kept").as_deref(), Some("{\"a\": 1}"));
+    assert_eq!(store.check_memory(&"forgotten".into()).expect("none"), None);
 }
 
 /// What one log brings into a store, commit by commit.
