@@ -15,13 +15,15 @@ use crate::server::{DatabaseGrant, Facts};
 pub(super) struct Clients<'a>(pub(super) Option<&'a [Verdict]>);
 
 impl Clients<'_> {
-    /// The hosts from which the account was used, if these are all.
+    /// The hosts from which the account was used, if these are all. None of an account that is to go:
+    /// another name would only get in the way of that.
     fn of(&self, account: &Account) -> &[Name] {
         let is = |verdict: &&Verdict| {
             verdict.user == account.user && verdict.host == *account.host.text()
         };
         let verdict = self.0.and_then(|verdicts| verdicts.iter().find(is));
         match verdict {
+            Some(verdict) if matches!(verdict.state, State::Unused | State::NeverUsed) => &[],
             Some(verdict) if verdict.clients == verdict.hosts.len() as u64 => &verdict.hosts,
             _ => &[],
         }
