@@ -16,7 +16,7 @@ use std::thread;
 use std::time::Duration;
 
 use mysql::prelude::Queryable;
-use mysql::{Conn, Error as Refusal, Params, Row, TxOpts, Value};
+use mysql::{Conn, Error as Refusal, MySqlError, Params, Row, TxOpts, Value};
 
 use super::failures::{self, Attempts};
 use super::{
@@ -234,49 +234,13 @@ impl Store for MariaDb {
         }
         let base = base.map(|base| base.generation);
         let writer = random();
+        let key = encode(source, SOURCE);
         self.retrying(|conn, collector| {
-            let mut tx = conn.start_transaction(TxOpts::default())?;
-            let key = (collector, encode(source, SOURCE));
-            let find = "SELECT generation, writer FROM checkpoints
-                        WHERE collector = ? AND source = ?";
-            let now = time(Some(UtcSeconds::now()));
-            let generation = base.unwrap_or(0) + 1;
-            // Whose commit stands there instead.
-            let is_ours = |stored| match stored == Some((generation, writer)) {
-                // The answer to our own COMMIT was lost.
-                true => Commit::Done,
-                false => Commit::Overtaken,
-            };
-            if base.is_none() {
-                // Without a look before: to lock what is not there locks out the first runs of
-                // others, and stops a Galera cluster where many come at once (seen on MariaDB 10.11).
-                let inserted = tx.exec_drop(
-                    "INSERT INTO checkpoints (generation, writer, written_at, state, collector, source)
-                     VALUES (?, ?, FROM_UNIXTIME(?), ?, ?, ?)",
-                    (generation, writer, &now, &state, key.0, &key.1),
-                );
-                match inserted {
-                    Err(error) if mariadb::code(&error) == Some(1062) => {
-                        return Ok(is_ours(tx.exec_first(find, &key)?));
-                    }
-                    inserted => inserted?,
-                }
-            } else {
-                let stored: Option<(u64, u64)> =
-                    tx.exec_first(format!("{find} FOR UPDATE"), &key)?;
-                if stored.map(|(generation, _)| generation) != base {
-                    return Ok(is_ours(stored));
-                }
-                tx.exec_drop(
-                    "UPDATE checkpoints
-                     SET generation = ?, writer = ?, written_at = FROM_UNIXTIME(?), state = ?
-                     WHERE collector = ? AND source = ?",
-                    (generation, writer, &now, &state, key.0, &key.1),
-                )?;
-            }
-            write::write(&mut tx, collector, &key.1, batch)?;
-            tx.commit()?;
-            Ok(Commit::Done)
+            // Should the transaction be taken back on the way, what follows must not commit itself.
+            conn.query_drop("SET SESSION autocommit = 0")?;
+            let done = move_checkpoint(conn, (collector, &key), base, (writer, &state), batch);
+            let _ = conn.query_drop("SET SESSION autocommit = 1");
+            done
         })
     }
 
@@ -478,6 +442,67 @@ impl MariaDb {
         }
         Ok(())
     }
+}
+
+/// One transaction: moves the checkpoint of `key` (collector and source) on from generation `base`,
+/// and adds `batch`. `writer` is the number that this commit leaves.
+fn move_checkpoint(
+    conn: &mut Conn,
+    key: (&[u8], &[u8]),
+    base: Option<u64>,
+    (writer, state): (u64, &str),
+    batch: &Batch,
+) -> Result<Commit, Refusal> {
+    const FIND: &str =
+        "SELECT generation, writer FROM checkpoints WHERE collector = ? AND source = ?";
+    let mut tx = conn.start_transaction(TxOpts::default())?;
+    let now = time(Some(UtcSeconds::now()));
+    let generation = base.unwrap_or(0) + 1;
+    let ours = Some((generation, writer));
+    // Whose commit stands there instead.
+    let is_ours = |stored| match stored == ours {
+        // The answer to our own COMMIT was lost.
+        true => Commit::Done,
+        false => Commit::Overtaken,
+    };
+    if base.is_none() {
+        // Without a look before: to lock what is not there locks out the first runs of others, and
+        // stops a Galera cluster where many come at once (seen on MariaDB 10.11).
+        let inserted = tx.exec_drop(
+            "INSERT INTO checkpoints (generation, writer, written_at, state, collector, source)
+             VALUES (?, ?, FROM_UNIXTIME(?), ?, ?, ?)",
+            (generation, writer, &now, state, key.0, key.1),
+        );
+        match inserted {
+            Err(error) if mariadb::code(&error) == Some(1062) => {
+                return Ok(is_ours(write::first(&mut tx, FIND, key)?));
+            }
+            inserted => inserted?,
+        }
+    } else {
+        let stored: Option<(u64, u64)> = write::first(&mut tx, &format!("{FIND} FOR UPDATE"), key)?;
+        if stored.map(|(generation, _)| generation) != base {
+            return Ok(is_ours(stored));
+        }
+        tx.exec_drop(
+            "UPDATE checkpoints
+             SET generation = ?, writer = ?, written_at = FROM_UNIXTIME(?), state = ?
+             WHERE collector = ? AND source = ?",
+            (generation, writer, &now, state, key.0, key.1),
+        )?;
+    }
+    write::write(&mut tx, key.0, key.1, batch)?;
+    // Is this still the transaction that moved the checkpoint? A node of a Galera cluster may have
+    // taken it back, and the crate not have looked at the answer that said so.
+    if write::first(&mut tx, FIND, key)? != ours {
+        return Err(Refusal::MySqlError(MySqlError {
+            state: "40001".into(),
+            message: "the transaction was taken back".into(),
+            code: 1213,
+        }));
+    }
+    tx.commit()?;
+    Ok(Commit::Done)
 }
 
 /// Creates what is missing.

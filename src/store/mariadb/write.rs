@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use mysql::prelude::Queryable;
-use mysql::{Error as Refusal, Transaction, Value};
+use mysql::prelude::{FromRow, Queryable};
+use mysql::{Error as Refusal, Params, Transaction, Value};
 
 use super::value::{
     ACCOUNT, CANDIDATES, FILE, HOST, NAME, REASON, SERVER, VERDICT, count, encode, encode_name,
@@ -205,11 +205,22 @@ fn write_rows(
     Ok(())
 }
 
+/// The first row of an answer, which is read to its end: there a node of a Galera cluster may say that
+/// it has taken the transaction back. The crate's own `exec_first` does not look (mysql 28.0.4).
+pub(super) fn first<T: FromRow>(
+    tx: &mut Transaction<'_>,
+    sql: &str,
+    values: impl Into<Params>,
+) -> Result<Option<T>, Refusal> {
+    Ok(tx.exec(sql, values)?.into_iter().next())
+}
+
 fn write_failed(tx: &mut Transaction<'_>, server: &Value, batch: &Batch) -> Result<(), Refusal> {
     if batch.failed.is_empty() {
         return Ok(());
     }
-    let rows: Option<usize> = tx.exec_first(
+    let rows: Option<usize> = first(
+        tx,
         "SELECT COUNT(*) FROM failed_connects WHERE server = ?",
         (server,),
     )?;
@@ -277,7 +288,8 @@ fn write_quarantine(
     });
     write_rows(tx, &QUARANTINE, rows)?;
     // The newest stay.
-    let newest_to_go: Option<u64> = tx.exec_first(
+    let newest_to_go: Option<u64> = first(
+        tx,
         "SELECT id FROM quarantine WHERE server = ? ORDER BY id DESC LIMIT 1 OFFSET ?",
         (server, MAX_QUARANTINE),
     )?;
@@ -300,7 +312,8 @@ fn write_coverage(
     for span in &batch.coverage {
         let (from, to) = (time(Some(span.from)), time(Some(span.to)));
         if span.gap.is_none() {
-            let last: Option<u64> = tx.exec_first::<Option<u64>, _, _>(
+            let last: Option<u64> = first::<Option<u64>>(
+                tx,
                 "SELECT IF(server = ?, id, NULL) FROM coverage WHERE collector = ? AND source = ?
                  ORDER BY id DESC LIMIT 1",
                 (server, collector, source),
