@@ -15,6 +15,8 @@ use conntracker::mariadb::Access;
 use conntracker::name::Name;
 use conntracker::store::{AccountUse, Batch, Commit, FailedConnect, MariaDb, Store};
 use conntracker::time::UtcSeconds;
+use mysql::prelude::Queryable;
+use mysql::{Conn, OptsBuilder};
 use serde_json::Value;
 
 use crate::env::{Started, TestEnv};
@@ -433,11 +435,18 @@ impl Cluster {
     }
 
     fn status(&self, node: usize, name: &str) -> String {
+        let value = self.try_status(node, name);
+        value.unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    /// A node that changes its state ends sessions.
+    fn try_status(&self, node: usize, name: &str) -> mysql::Result<String> {
+        let options = OptsBuilder::new().user(Some("root"));
+        let mut root = Conn::new(options.socket(self.socket(node).to_str()))?;
         // A node that is not ready answers this, but no SELECT.
-        let sql = format!("SHOW GLOBAL STATUS LIKE '{name}'");
-        let rows = self.nodes[node].root().query(&sql);
-        let rows = rows.unwrap_or_else(|refusal| panic!("{sql}: {refusal}"));
-        text(rows.first().and_then(|row| row.get(1)))
+        let row: Option<(String, String)> =
+            root.query_first(format!("SHOW GLOBAL STATUS LIKE '{name}'"))?;
+        Ok(row.unwrap_or_default().1)
     }
 
     /// What an administrator does who knows that there is no other node.
@@ -454,7 +463,7 @@ impl Cluster {
 
     fn wait_for_status(&self, node: usize, name: &str, value: &str) {
         self.wait(&format!("{name} = {value}"), |this| {
-            this.status(node, name) == value
+            this.try_status(node, name).is_ok_and(|now| now == value)
         });
     }
 

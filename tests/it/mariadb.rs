@@ -352,8 +352,10 @@ fn wait(mut command: Command, address: Address, folder: &Path) -> (Child, Addres
             Ok(Ok(greeting)) => match greeting.log_in(&Login::new("root", "")) {
                 Ok(mut root) => {
                     // A node of a cluster that is not ready yet answers this already.
-                    root.query("SET @over = 1")
-                        .expect("a login that is over, and was logged");
+                    // Its login is over, and was logged.
+                    if let Err(refusal) = root.query("SET @over = 1") {
+                        fail_to_start(process, folder, &refusal.to_string());
+                    }
                     root.quit();
                     return (process, address);
                 }

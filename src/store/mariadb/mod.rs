@@ -238,9 +238,10 @@ impl Store for MariaDb {
         self.retrying(|conn, collector| {
             // Should the transaction be taken back on the way, what follows must not commit itself.
             conn.query_drop("SET SESSION autocommit = 0")?;
-            let done = move_checkpoint(conn, (collector, &key), base, (writer, &state), batch);
+            let done = move_checkpoint(conn, (collector, &key), base, (writer, &state), batch)?;
+            // Not after an error: it would commit what that may have left open.
             let _ = conn.query_drop("SET SESSION autocommit = 1");
-            done
+            Ok(done)
         })
     }
 
