@@ -297,7 +297,7 @@ fn hint(code: u16) -> &'static str {
              CONNTRACKER_MARIADB__PASSWORD? IDENTIFIED VIA unix_socket lets in only the operating \
              system's user of that name, over the socket"
         }
-        1040 | 1203 | 1226 => "; the next run catches up",
+        1040 | 1180 | 1203 | 1226 => "; the next run catches up",
         1129 => "; an administrator runs mariadb-admin flush-hosts there",
         1130 => "; create the account for this client's address",
         1290 | 1792 | 1836 => "; it is read-only now, the next run catches up",

@@ -401,7 +401,7 @@ impl Cluster {
             // Ports beside these are taken from the cluster's, which another test may use.
             let listen = format!(
                 "--wsrep-provider-options=gmcast.listen_addr=tcp://127.0.0.1:{port};\
-                 ist.recv_addr=127.0.0.1:{};gcache.size=4M",
+                 ist.recv_addr=127.0.0.1:{};gcache.size=4M;{PATIENT}",
                 free_port()
             );
             let transfer = format!("--wsrep-sst-receive-address=127.0.0.1:{}", free_port());
@@ -480,6 +480,9 @@ fn text(value: Option<&Option<Vec<u8>>>) -> String {
     let value = value.and_then(Option::as_deref).unwrap_or_default();
     String::from_utf8_lossy(value).into_owned()
 }
+
+/// On a busy machine a node that answers late is not a dead one.
+const PATIENT: &str = "evs.suspect_timeout=PT15S;evs.inactive_timeout=PT30S";
 
 const OPTIONS: [&str; 6] = [
     "--wsrep-on=ON",
