@@ -3,10 +3,11 @@
 //! Pure, all of it: a family of checks is one file, told what was read, and says what is worth a look
 //! and what could not be checked. [`registry`] has all checks, [`Policy`] says which of them count.
 //!
-//! The cross-check holds the logins of the log against the accounts: [`CrossCheck`] is told what the store holds and what the server says, and says for each
-//! account whether it is used, and how sure that is. Nothing is claimed beyond the evidence: an
-//! account is called unused only if the log covers the whole time in question without a gap, no login
-//! in doubt may be its own, and the list of connections shows that it is not in use now.
+//! The cross-check holds the logins of the log against the accounts: [`CrossCheck`] is told what the
+//! store holds and what the server says, and says for each account whether it is used, and how sure
+//! that is. Nothing is claimed beyond the evidence: an account is called unused only if the log covers
+//! the whole time in question without a gap, no login in doubt may be its own, and the list of
+//! connections shows that it is not in use now.
 
 mod accounts;
 mod audit_plugin;
@@ -65,50 +66,40 @@ struct Use {
 
 /// The logins of one (name, host), and whose they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Login {
-    /// The user name that the client gave.
-    pub name: Name,
-    /// The client's host.
-    pub host: Name,
-    /// Last successful authentication.
-    pub last_seen: Option<UtcSeconds>,
-    /// Last sign of use of any kind.
-    pub last_active: Option<UtcSeconds>,
-    /// Number of CONNECT records.
-    pub connects: u64,
+pub struct Login<'a> {
+    /// What the store holds of them.
+    pub used: &'a AccountUse,
     /// The account.
     pub attribution: Attribution,
 }
 
 /// Takes evidence, then judges.
-pub struct CrossCheck<'a> {
+pub struct CrossCheck<'a, 'r> {
     facts: &'a Facts,
     accounts: Accounts,
     uses: Vec<Use>,
-    logins: Vec<Login>,
+    logins: Vec<Login<'a>>,
     /// Accounts by their name in a PROXY_CONNECT record.
     proxied: HashMap<Vec<u8>, RowId>,
-    resolver: &'a mut dyn Resolver,
+    resolver: &'r mut dyn Resolver,
 }
 
 /// What came out.
-pub struct Judged {
+pub struct Judged<'a> {
     /// One for each account, in the order of user and host pattern.
     pub verdicts: Vec<Verdict>,
     /// All logins, in the order of the store.
-    pub logins: Vec<Login>,
+    pub logins: Vec<Login<'a>>,
     /// The accounts that [`Login::attribution`] refers to.
     pub accounts: Accounts,
-    /// What the log covers.
-    pub covered: Covered,
     /// When.
     pub checked_at: UtcSeconds,
 }
 
-impl<'a> CrossCheck<'a> {
+impl<'a, 'r> CrossCheck<'a, 'r> {
     /// Begins with what the server says; who is connected now counts at once. `resolver` answers for
     /// the database host.
-    pub fn new(facts: &'a Facts, resolver: &'a mut dyn Resolver) -> Self {
+    pub fn new(facts: &'a Facts, resolver: &'r mut dyn Resolver) -> Self {
         let accounts = Accounts::new(facts.accounts.clone(), facts.rules);
         let names = |(row, account): (u32, &Account)| {
             let (user, host) = (&account.user.0[..], &account.host.text().0[..]);
@@ -159,7 +150,7 @@ impl<'a> CrossCheck<'a> {
     }
 
     /// Takes the logins of one (name, host).
-    pub fn login(&mut self, login: AccountUse) {
+    pub fn login(&mut self, login: &'a AccountUse) {
         let attribution = self.attribute(&login.name, &login.host);
         let exact = attribution.exact().is_some();
         for row in attribution.rows() {
@@ -177,11 +168,7 @@ impl<'a> CrossCheck<'a> {
             }
         }
         self.logins.push(Login {
-            name: login.name,
-            host: login.host,
-            last_seen: login.last_seen,
-            last_active: login.last_active,
-            connects: login.connects,
+            used: login,
             attribution,
         });
     }
@@ -210,14 +197,14 @@ impl<'a> CrossCheck<'a> {
     /// be there; none if there was none. The newest record of the log may be `fresh` seconds old.
     pub fn judge(
         self,
-        covered: Covered,
+        covered: &Covered,
         unused_after: Span,
         last_check: Option<&HashMap<(Name, Name), Option<UtcSeconds>>>,
         fresh: Span,
-    ) -> Judged {
+    ) -> Judged<'a> {
         let judge = state::Judge {
             facts: self.facts,
-            covered: &covered,
+            covered,
             since: UtcSeconds(self.facts.now.0.saturating_sub(unused_after.0)),
             fresh: fresh.0,
         };
@@ -242,7 +229,6 @@ impl<'a> CrossCheck<'a> {
             logins: self.logins,
             accounts: self.accounts,
             checked_at: self.facts.now,
-            covered,
         }
     }
 }

@@ -39,7 +39,7 @@ pub struct Evidence<'a> {
     /// The log could not be read just now: what was read of it is not all.
     pub unread: bool,
     /// The cross-check; there is one where there are both.
-    pub judged: Option<&'a Judged>,
+    pub judged: Option<&'a Judged<'a>>,
     /// Logins before this time are not asked about.
     pub since: UtcSeconds,
     /// What the last check knew.
@@ -150,13 +150,13 @@ fn observed(evidence: &Evidence<'_>) -> Observed {
 }
 
 /// Logins of late that no account of today admits.
-fn unknown_logins(judged: &Judged, since: UtcSeconds) -> Vec<Finding> {
-    let unknown = judged
-        .logins
-        .iter()
-        .filter(|login| login.attribution.rows().is_empty() && login.last_active >= Some(since));
-    let finding = |login: &super::Login| {
+fn unknown_logins(judged: &Judged<'_>, since: UtcSeconds) -> Vec<Finding> {
+    let unknown = judged.logins.iter().filter(|login| {
+        login.attribution.rows().is_empty() && login.used.last_active >= Some(since)
+    });
+    let finding = |login: &super::Login<'_>| {
         let last = login
+            .used
             .last_active
             .map(|last| format!(", last {}", last.rfc3339()));
         let message = format!(
@@ -165,7 +165,7 @@ fn unknown_logins(judged: &Judged, since: UtcSeconds) -> Vec<Finding> {
         );
         Finding::new(
             "unknown-login",
-            clients::from(&login.name, &login.host),
+            clients::from(&login.used.name, &login.used.host),
             message,
         )
     };

@@ -14,6 +14,7 @@ use crate::check::registry::Needs;
 use crate::check::{
     Applied, Covered, CrossCheck, Evidence, Finding, Judged, LogEvidence, Policy, Severity,
 };
+use crate::checkpoint::Checkpoint;
 use crate::cli::CheckFlags;
 use crate::config::Config;
 use crate::error::{Error, ExitStatus, Result};
@@ -22,7 +23,7 @@ use crate::name::Name;
 use crate::report::{self, CheckFormat, Checked, Look};
 use crate::server::{self, Facts, HostResolver};
 use crate::store::{
-    AccountFilter, AccountStatus, MAX_UNEXPLAINED, Status, Store, UnexplainedLogin,
+    AccountFilter, AccountStatus, MAX_UNEXPLAINED, ProxiedAccount, Status, Store, UnexplainedLogin,
 };
 use crate::time::{Span, UtcSeconds};
 
@@ -76,15 +77,22 @@ fn check(flags: &CheckFlags, config: &Config) -> Result<ExitStatus> {
         (Some(_), _) => Name::default(),
     };
     // The first store that is there is asked; all keep the answer.
-    let (server, read) = match asked {
-        None => (server, Err("no store could be read".to_owned())),
+    let known = facts.as_ref().ok();
+    let (server, read, past) = match asked {
+        None => (server, Err("no store could be read".to_owned()), None),
         Some(store) => {
-            let server = name_of_server(config, &mut **store, facts.as_ref().ok())?;
-            let facts = facts.as_ref().ok();
-            let read = Read::from(config, &mut **store, facts, &server, fresh)?;
-            (server, Ok(read))
+            let checkpoints = store.checkpoints()?;
+            let server = name_of_server(config, &store.describe(), &checkpoints, known)?;
+            let log = log_evidence(&mut **store, &checkpoints, &server)?;
+            let past = Past::of(&mut **store, &server)?;
+            (server, Ok(log), Some(past))
         }
     };
+    let judged = match (&read, &past, known) {
+        (Ok(log), Some(past), Some(facts)) => Some(judge(config, past, facts, log, fresh)),
+        _ => None,
+    };
+    let judged = judged.as_ref();
     let now = facts
         .as_ref()
         .map_or_else(|_| UtcSeconds::now(), |facts| facts.now);
@@ -92,7 +100,6 @@ fn check(flags: &CheckFlags, config: &Config) -> Result<ExitStatus> {
         .as_ref()
         .map(|facts| Machine::look(facts, logs(config)));
     let nothing = Memory::default();
-    let judged = read.as_ref().ok().and_then(|read| read.judged.as_ref());
     let evidence = Evidence {
         server: &server,
         facts: match (&facts, &machine) {
@@ -100,11 +107,11 @@ fn check(flags: &CheckFlags, config: &Config) -> Result<ExitStatus> {
             (Err(why), _) => Err(why.clone()),
             (_, Err(why)) => Err((*why).clone()),
         },
-        log: read.as_ref().map(|read| &read.log).map_err(String::clone),
+        log: read.as_ref().map_err(String::clone),
         unread,
         judged,
         since: UtcSeconds(now.0.saturating_sub(config.check.unused_after.0)),
-        memory: read.as_ref().map_or(&nothing, |read| &read.memory),
+        memory: past.as_ref().map_or(&nothing, |past| &past.memory),
         expected: &policy.expect_clients,
         now,
     };
@@ -125,7 +132,7 @@ fn check(flags: &CheckFlags, config: &Config) -> Result<ExitStatus> {
         server: &server,
         checked_at: now,
         facts: facts.as_ref().ok(),
-        covered: read.as_ref().map_or(&empty, |read| &read.log.covered),
+        covered: read.as_ref().map_or(&empty, |read| &read.covered),
         judged,
         policy: &policy,
         applied: &applied,
@@ -210,54 +217,57 @@ fn logs(config: &Config) -> Vec<PathBuf> {
     }
 }
 
-/// What the store holds of a server, and what the cross-check makes of it.
-struct Read {
-    log: LogEvidence,
-    judged: Option<Judged>,
+type Checkpoints = [(String, Checkpoint)];
+
+/// What the store holds of the log of a server.
+fn log_evidence(
+    store: &mut dyn Store,
+    checkpoints: &Checkpoints,
+    server: &Name,
+) -> Result<LogEvidence> {
+    let own = checkpoints
+        .iter()
+        .filter(|(_, checkpoint)| checkpoint.server == *server);
+    let mut log = LogEvidence {
+        covered: Covered::of(store.coverage(server)?),
+        passes: own.map(|(_, checkpoint)| checkpoint.generation).sum(),
+        ..LogEvidence::default()
+    };
+    let filter = AccountFilter {
+        server: Some(server.clone()),
+        not_active_since: None,
+    };
+    store.accounts(&filter, &mut |login| {
+        log.logins.push(login);
+        Ok(())
+    })?;
+    store.failed_connects(None, &mut |row| {
+        log.failures.extend((row.server == *server).then_some(row));
+        Ok(())
+    })?;
+    store.quarantine(None, &mut |doubtful| {
+        log.doubts
+            .extend((doubtful.server == *server).then_some(doubtful));
+        Ok(())
+    })?;
+    Ok(log)
+}
+
+/// What the store holds of a server beside its log.
+struct Past {
+    proxied: Vec<ProxiedAccount>,
+    /// How the last check judged.
+    status: Vec<AccountStatus>,
+    /// What it remembered.
     memory: Memory,
 }
 
-impl Read {
-    fn from(
-        config: &Config,
-        store: &mut dyn Store,
-        facts: Option<&Facts>,
-        server: &Name,
-        fresh: Span,
-    ) -> Result<Self> {
-        let mut log = LogEvidence {
-            covered: Covered::of(store.coverage(server)?),
-            ..LogEvidence::default()
-        };
-        let filter = AccountFilter {
-            server: Some(server.clone()),
-            not_active_since: None,
-        };
-        store.accounts(&filter, &mut |login| {
-            log.logins.push(login);
-            Ok(())
-        })?;
-        store.failed_connects(None, &mut |row| {
-            log.failures.extend((row.server == *server).then_some(row));
-            Ok(())
-        })?;
-        store.quarantine(None, &mut |doubtful| {
-            log.doubts
-                .extend((doubtful.server == *server).then_some(doubtful));
-            Ok(())
-        })?;
-        let checkpoints = store.checkpoints()?.into_iter();
-        let own = checkpoints.filter(|(_, checkpoint)| checkpoint.server == *server);
-        log.passes = own.map(|(_, checkpoint)| checkpoint.generation).sum();
-        let memory = Memory::read(store.check_memory(server)?.as_deref());
-        let judged = match facts {
-            Some(facts) => Some(judge(config, store, facts, server, &log, fresh)?),
-            None => None,
-        };
+impl Past {
+    fn of(store: &mut dyn Store, server: &Name) -> Result<Self> {
         Ok(Self {
-            log,
-            judged,
-            memory,
+            proxied: store.proxied_accounts(server)?,
+            status: store.account_status(server)?,
+            memory: Memory::read(store.check_memory(server)?.as_deref()),
         })
     }
 }
@@ -295,16 +305,20 @@ fn worst(applied: &Applied, facts: Option<&Facts>) -> ExitStatus {
 
 /// The name under which this server's logins stand in the store: as configured, or as the server and
 /// its log call it. They must agree, for another server's logins would prove nothing.
-fn name_of_server(config: &Config, store: &mut dyn Store, facts: Option<&Facts>) -> Result<Name> {
+fn name_of_server(
+    config: &Config,
+    store: &str,
+    checkpoints: &Checkpoints,
+    facts: Option<&Facts>,
+) -> Result<Name> {
     if let Some(name) = &config.server_name {
         return Ok(Name::from(&**name));
     }
-    let mut names: Vec<_> = store
-        .checkpoints()?
-        .into_iter()
+    let mut names: Vec<_> = checkpoints
+        .iter()
         // Not those of other machines.
         .filter(|(_, checkpoint)| checkpoint.generation > 0)
-        .map(|(_, checkpoint)| checkpoint.server)
+        .map(|(_, checkpoint)| checkpoint.server.clone())
         .collect();
     names.sort_unstable();
     names.dedup();
@@ -320,8 +334,7 @@ fn name_of_server(config: &Config, store: &mut dyn Store, facts: Option<&Facts>)
             [] => Ok(Name::default()),
             [name] => Ok(name.clone()),
             _ => Err(Error::Config(format!(
-                "{} holds the logins of {}; say with server_name or --server-name which of them to check",
-                store.describe(),
+                "{store} holds the logins of {}; say with server_name or --server-name which of them to check",
                 shown()
             ))),
         };
@@ -330,45 +343,45 @@ fn name_of_server(config: &Config, store: &mut dyn Store, facts: Option<&Facts>)
         return Ok(facts.hostname.clone());
     }
     Err(Error::Config(format!(
-        "{} holds the logins of {}, and the {} calls itself {}; if that is the same server, say so with \
-         server_name or --server-name",
-        store.describe(),
+        "{store} holds the logins of {}, and the {} calls itself {}; if that is the same server, say so \
+         with server_name or --server-name",
         shown(),
         facts.described,
         facts.hostname
     )))
 }
 
-fn judge(
+fn judge<'a>(
     config: &Config,
-    store: &mut dyn Store,
-    facts: &Facts,
-    server: &Name,
-    log: &LogEvidence,
+    past: &Past,
+    facts: &'a Facts,
+    log: &'a LogEvidence,
     fresh: Span,
-) -> Result<Judged> {
+) -> Judged<'a> {
     let mut resolver = HostResolver::default();
     let mut check = CrossCheck::new(facts, &mut resolver);
     for login in &log.logins {
-        check.login(login.clone());
+        check.login(login);
     }
-    for used in store.proxied_accounts(server)? {
-        check.proxied(&used);
+    for used in &past.proxied {
+        check.proxied(used);
     }
     for doubtful in &log.doubts {
         check.doubt(doubtful);
     }
-    let last_check: HashMap<_, _> = store
-        .account_status(server)?
-        .into_iter()
-        .map(|status| ((status.user, status.host), status.known_since))
+    let last_check: HashMap<_, _> = past
+        .status
+        .iter()
+        .map(|status| {
+            let row = (status.user.clone(), status.host.clone());
+            (row, status.known_since)
+        })
         .collect();
     let last_check = Some(&last_check).filter(|seen| !seen.is_empty());
-    let covered = log.covered.clone();
-    Ok(check.judge(covered, config.check.unused_after, last_check, fresh))
+    check.judge(&log.covered, config.check.unused_after, last_check, fresh)
 }
 
-fn status_of(server: &Name, judged: &Judged) -> Status {
+fn status_of(server: &Name, judged: &Judged<'_>) -> Status {
     let account = |verdict: &crate::check::Verdict| AccountStatus {
         user: verdict.user.clone(),
         host: verdict.host.clone(),
@@ -382,12 +395,12 @@ fn status_of(server: &Name, judged: &Judged) -> Status {
         // From now on it is known that it is there.
         known_since: verdict.known_since.or(Some(judged.checked_at)),
     };
-    let login = |login: &crate::check::Login| UnexplainedLogin {
-        name: login.name.clone(),
-        host: login.host.clone(),
-        last_seen: login.last_seen,
-        last_active: login.last_active,
-        connects: login.connects,
+    let login = |login: &crate::check::Login<'_>| UnexplainedLogin {
+        name: login.used.name.clone(),
+        host: login.used.host.clone(),
+        last_seen: login.used.last_seen,
+        last_active: login.used.last_active,
+        connects: login.used.connects,
         accounts: report::candidates(login, &judged.accounts),
     };
     let unexplained = judged.logins.iter();

@@ -44,8 +44,6 @@ pub struct Facts {
     pub now: UtcSeconds,
     /// Offset of the server process' local time from UTC in seconds: a hint, for it is of now.
     pub utc_offset: i64,
-    /// The account that we came in as: user and host pattern.
-    pub own_account: (Name, Name),
     /// All accounts and roles.
     pub accounts: Vec<Account>,
     /// Who may use which role: user, host pattern, role; none if that can't be read.
@@ -129,7 +127,6 @@ pub fn ask(access: &Access, database: &str) -> Result<Facts> {
         .query_first("SET STATEMENT time_zone = 'SYSTEM' FOR SELECT TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(), NOW())")
         .map_err(explain)?;
     let current = text(&settings, 4);
-    let (user, host) = current.rsplit_once('@').unwrap_or((&current, ""));
     let mut facts = Facts {
         rules: Server {
             version: number,
@@ -139,7 +136,6 @@ pub fn ask(access: &Access, database: &str) -> Result<Facts> {
         hostname: Name::from(&*text(&settings, 2)),
         now: UtcSeconds(settings.get_opt(3).and_then(Result::ok).unwrap_or(0)),
         utc_offset: offset.unwrap_or(0),
-        own_account: (Name::from(user), Name::from(host)),
         accounts: Vec::new(),
         roles: None,
         proxies: None,

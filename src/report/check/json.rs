@@ -171,15 +171,15 @@ impl Serialize for AccountEntry<'_> {
     }
 }
 
-struct LoginEntry<'a>(&'a Login, &'a Accounts);
+struct LoginEntry<'a>(&'a Login<'a>, &'a Accounts);
 
 impl Serialize for LoginEntry<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self(login, accounts) = self;
         let mut object = serializer.serialize_map(None)?;
-        name_entries(&mut object, "name", &login.name)?;
-        name_entries(&mut object, "host", &login.host)?;
-        object.serialize_entry("last_seen", &login.last_seen.map(UtcSeconds::rfc3339))?;
+        name_entries(&mut object, "name", &login.used.name)?;
+        name_entries(&mut object, "host", &login.used.host)?;
+        object.serialize_entry("last_seen", &login.used.last_seen.map(UtcSeconds::rfc3339))?;
         let row = |row: &RowId| RowEntry(*row, accounts);
         object.serialize_entry("accounts", &Entries(login.attribution.rows(), row))?;
         object.serialize_entry("may_be_no_account", &login.attribution.may_be_no_account())?;

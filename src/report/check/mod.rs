@@ -30,7 +30,7 @@ pub struct Checked<'a> {
     /// What the log covers.
     pub covered: &'a Covered,
     /// The cross-check, if there was both a server and a log.
-    pub judged: Option<&'a Judged>,
+    pub judged: Option<&'a Judged<'a>>,
     /// Which checks were made.
     pub policy: &'a Policy,
     /// What is worth a look, what is accepted, what could not be checked.
@@ -154,7 +154,7 @@ pub fn print_tables(checked: &Checked<'_>, look: &Look, mut out: impl Write) -> 
     Ok(())
 }
 
-fn print_accounts(judged: &Judged, look: &Look, mut out: impl Write) -> Result<()> {
+fn print_accounts(judged: &Judged<'_>, look: &Look, mut out: impl Write) -> Result<()> {
     let mut verdicts: Vec<_> = judged.verdicts.iter().collect();
     verdicts.sort_by_key(|verdict| order(verdict.state));
     print(Format::Table, look, &mut out, |row| {
@@ -232,7 +232,7 @@ fn order(state: State) -> u8 {
 }
 
 /// The accounts that a login may belong to, for people.
-pub fn candidates(login: &Login, accounts: &Accounts) -> String {
+pub fn candidates(login: &Login<'_>, accounts: &Accounts) -> String {
     let name = |row: &RowId| {
         let account = accounts.row(*row);
         format!("{}@{}", shown(&account.user), shown(account.host.text()))
@@ -287,7 +287,7 @@ impl Row for Found<'_> {
 }
 
 struct Unexplained<'a> {
-    login: &'a Login,
+    login: &'a Login<'a>,
     accounts: String,
 }
 
@@ -297,10 +297,10 @@ impl Row for Unexplained<'_> {
 
     fn values(&self) -> Vec<Value<'_>> {
         vec![
-            Value::Name(&self.login.name),
-            Value::Name(&self.login.host),
-            Value::time(self.login.last_active),
-            Value::Number(self.login.connects),
+            Value::Name(&self.login.used.name),
+            Value::Name(&self.login.used.host),
+            Value::time(self.login.used.last_active),
+            Value::Number(self.login.used.connects),
             match (&*self.accounts, self.login.attribution.may_be_no_account()) {
                 ("", _) => Value::Many("no account of today"),
                 (accounts, _) => Value::Text(accounts),
