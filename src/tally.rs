@@ -17,9 +17,6 @@ use crate::time::UtcSeconds;
 /// How many different (name, host) one batch holds at the most, about 150 bytes each.
 const MAX_ACCOUNTS: usize = 200_000;
 
-/// By how much records may be out of order, in seconds.
-const DISORDER: i64 = 86_400;
-
 /// How many doubtful records one batch holds at the most.
 const MAX_DOUBTFUL: usize = 1_000;
 
@@ -127,11 +124,7 @@ impl Tally {
         match self.coverage.last_mut() {
             Some(span) if gap.is_none() => {
                 span.to = span.to.max(at);
-                // Records of several threads may be out of order, but not by days: that is a clock
-                // that was wrong, and proves nothing about the time in between.
-                if span.from.0 - at.0 < DISORDER {
-                    span.from = span.from.min(at);
-                }
+                span.from = span.from.min(at);
             }
             _ => self.coverage.push(Coverage {
                 from: at,

@@ -23,6 +23,9 @@ const MAX_REMEMBERED: usize = 4_096;
 /// A log without a record for so long is not taken for complete, in seconds.
 const SILENCE: i64 = 7 * 86_400;
 
+/// By how much records may be out of order, in seconds.
+const DISORDER: i64 = 86_400;
+
 /// How often a change of user to nobody knows whom is told, in seconds.
 const NAMELESS_TOLD: i64 = 86_400;
 
@@ -169,7 +172,7 @@ impl Session<'_> {
                 why: why.clone(),
             });
             self.tally.covered(at, Some(why));
-        } else if self.connections.gap.is_none() {
+        } else if self.connections.gap.is_none() && !is_of_wrong_clock(covered_to, at) {
             self.tally.covered(at, silence(covered_to, at));
         }
         self.connections.covered_to = covered_to.max(Some(at));
@@ -272,6 +275,12 @@ impl Session<'_> {
             self.tally.covered(at, Some(why.into()));
         }
     }
+}
+
+/// Records of several threads may be out of order, but not by days: that is a clock that was wrong,
+/// and proves nothing about the time in between.
+fn is_of_wrong_clock(newest: Option<UtcSeconds>, at: UtcSeconds) -> bool {
+    newest.is_some_and(|newest| newest.0 - at.0 >= DISORDER)
 }
 
 /// Why the time between two records is not covered although nothing is known to be missing: a server

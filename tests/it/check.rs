@@ -452,11 +452,28 @@ fn a_login_that_no_account_explains_is_told() {
     let run = env.run(&["check"]);
     run.exits_with(1);
     assert!(
-        run.stdout().contains("(no account of today)")
-            || run.stdout().contains("no account of today"),
+        run.stdout().contains("no account of today"),
         "{}",
         run.stdout()
     );
+}
+
+#[test]
+fn a_clock_that_was_wrong_for_a_record_covers_no_years() {
+    let env = TestEnv::new();
+    let line = |day: &str, id| format!("{day} 19:00:00,db1,app,10.0.0.1,{id},0,CONNECT,,,0\n");
+    let mut log = String::new();
+    // The wrong record is the first of a run.
+    for day in ["20261121", "20210101", "20261122"] {
+        log += &line(day, 5);
+        fs::write(env.log_path(), &log).expect("a log");
+        env.start_collecting().finish();
+    }
+    let db = rusqlite::Connection::open(env.sqlite_path()).expect("the database");
+    let from: String = db
+        .query_row("SELECT min(from_time) FROM coverage", [], |row| row.get(0))
+        .expect("a span");
+    assert_eq!(from, "2026-11-21 19:00:00+00:00");
 }
 
 #[test]
