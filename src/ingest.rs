@@ -203,7 +203,8 @@ fn attempt(
             session.connections.gap.get_or_insert(why);
         }
         let Some(from) = plan.start[at] else {
-            unread = plan.left_out[at].then(|| unreadable(&plan.files[at]));
+            let is_damaged = |(path, _): &(PathBuf, Error)| *path == plan.files[at].path;
+            unread = (damaged.iter().any(is_damaged)).then(|| unreadable(&plan.files[at]));
             continue;
         };
         let framing = match plan.files[at].framing() {
@@ -471,8 +472,6 @@ struct Plan {
     found: Vec<usize>,
     /// The framing of files that do not show it by themselves.
     framing: Option<Framing>,
-    /// Nothing is read of it because it is damaged.
-    left_out: Vec<bool>,
 }
 
 impl Plan {
@@ -486,7 +485,6 @@ impl Plan {
             numbers: HashMap::new(),
             found: Vec::new(),
             framing: None,
-            left_out: Vec::new(),
         };
         plan.framing = files.iter().find_map(|file| file.framing().ok().flatten());
         for file in files {
@@ -544,16 +542,14 @@ impl Plan {
         self.marks.push(mark);
         self.start.push(start);
         self.skip.push(skip);
-        self.left_out.push(false);
     }
 
     /// Reads nothing of files that turned out to be damaged, so that they are read from where they
     /// were left once they are restored.
     fn leave_out(&mut self, damaged: &[(PathBuf, Error)]) {
-        for at in 0..self.files.len() {
-            if damaged.iter().any(|(path, _)| *path == self.files[at].path) {
-                self.start[at] = None;
-                self.left_out[at] = true;
+        for (file, start) in self.files.iter().zip(&mut self.start) {
+            if damaged.iter().any(|(path, _)| *path == file.path) {
+                *start = None;
             }
         }
     }
