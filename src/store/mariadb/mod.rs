@@ -395,12 +395,14 @@ impl Store for MariaDb {
     fn keep_memory(&mut self, server: &Name, checked_at: UtcSeconds, memory: &str) -> Result<()> {
         let row = (encode_name(server, SERVER), time(Some(checked_at)), memory);
         self.retrying(|conn, _| {
-            conn.exec_drop(
+            let mut tx = conn.start_transaction(TxOpts::default())?;
+            tx.exec_drop(
                 "INSERT INTO check_memory (server, checked_at, memory)
                  VALUES (?, FROM_UNIXTIME(?), ?)
                  ON DUPLICATE KEY UPDATE checked_at = VALUES(checked_at), memory = VALUES(memory)",
                 &row,
-            )
+            )?;
+            tx.commit()
         })
     }
 
