@@ -22,6 +22,9 @@ use crate::name::escape;
 use credentials::Credentials;
 pub use credentials::Password;
 
+/// Views of the server's own tables, for the cross-check. Only an administrator can create them.
+pub const SERVER_VIEWS: &str = include_str!("../../sql/server_views.sql");
+
 /// Where servers listen unless told otherwise: Debian's and Red Hat's packages, then the source's.
 const USUAL_SOCKETS: [&str; 3] = [
     "/run/mysqld/mysqld.sock",

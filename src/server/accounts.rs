@@ -4,7 +4,7 @@
 use mysql::{Error as Refusal, Row, Value as Column};
 use serde_json::Value;
 
-use super::{DatabaseGrant, Facts, Source, bytes};
+use super::{DatabaseGrant, Facts, Source, bytes, names};
 use crate::account::{Account, Authentication, SslType};
 use crate::name::Name;
 
@@ -34,19 +34,10 @@ pub(super) fn read(source: &mut Source<'_>, facts: &mut Facts) -> Result<Option<
         return Ok(None);
     };
     facts.accounts = accounts;
-    facts.roles = source.names(
-        "user, host, role",
-        "server_roles",
-        ("User, Host, Role", "mysql.roles_mapping"),
-    )?;
-    facts.proxies = source.names(
-        "user, host, proxied_user, proxied_host",
-        "server_proxies",
-        (
-            "User, Host, Proxied_user, Proxied_host",
-            "mysql.proxies_priv",
-        ),
-    )?;
+    facts.roles = source.view("server_roles", "user, host, role")?.map(names);
+    facts.proxies = source
+        .view("server_proxies", "user, host, proxied_user, proxied_host")?
+        .map(names);
     for (missing, what) in [
         (facts.roles.is_none(), "who may use which role"),
         (facts.proxies.is_none(), "who may act as whom (GRANT PROXY)"),
@@ -64,27 +55,7 @@ pub(super) fn read(source: &mut Source<'_>, facts: &mut Facts) -> Result<Option<
 pub(super) fn database_grants(
     source: &mut Source<'_>,
 ) -> Result<Option<Vec<DatabaseGrant>>, Refusal> {
-    let view = format!(
-        "SELECT user, host, db, access FROM {}.server_db_grants",
-        source.database
-    );
-    let rows = match source.rows(&view)? {
-        None => source.rows(
-            "SELECT User, Host, Db,
-            (Select_priv = 'Y') << 0 | (Insert_priv = 'Y') << 1
-            | (Update_priv = 'Y') << 2 | (Delete_priv = 'Y') << 3
-            | (Create_priv = 'Y') << 4 | (Drop_priv = 'Y') << 5
-            | (Grant_priv = 'Y') << 10 | (References_priv = 'Y') << 11
-            | (Index_priv = 'Y') << 12 | (Alter_priv = 'Y') << 13
-            | (Create_tmp_table_priv = 'Y') << 16 | (Lock_tables_priv = 'Y') << 17
-            | (Execute_priv = 'Y') << 18 | (Create_view_priv = 'Y') << 21
-            | (Show_view_priv = 'Y') << 22 | (Create_routine_priv = 'Y') << 23
-            | (Alter_routine_priv = 'Y') << 24 | (Event_priv = 'Y') << 26
-            | (Trigger_priv = 'Y') << 27 | (Delete_history_priv = 'Y') << 29
-            FROM mysql.db",
-        )?,
-        rows => rows,
-    };
+    let rows = source.view("server_db_grants", "user, host, db, access")?;
     let grant = |row: &Row| DatabaseGrant {
         user: bytes(row, 0),
         host: bytes(row, 1),

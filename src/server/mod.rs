@@ -13,7 +13,7 @@ use mysql::{Conn, Error as Refusal, Row, Value};
 
 use crate::account::{Account, Server, Version};
 use crate::error::{Error, Result};
-use crate::mariadb::{self, Access};
+use crate::mariadb::{self, Access, SERVER_VIEWS};
 use crate::name::Name;
 use crate::time::UtcSeconds;
 
@@ -190,20 +190,14 @@ impl Source<'_> {
         }
     }
 
-    /// The rows of our view, or else of the table that it is made of.
-    fn names<const N: usize>(
-        &mut self,
-        columns: &str,
-        view: &str,
-        (table_columns, table): (&str, &str),
-    ) -> Result<Option<Vec<[Name; N]>>, Refusal> {
-        let view = format!("SELECT {columns} FROM {}.{view}", self.database);
-        let rows = match self.rows(&view)? {
-            None => self.rows(&format!("SELECT {table_columns} FROM {table}"))?,
-            rows => rows,
-        };
-        let names = |row: Row| std::array::from_fn(|column| bytes(&row, column));
-        Ok(rows.map(|rows| rows.into_iter().map(names).collect()))
+    /// These columns, all in their order, of one of our views, or else of the statement that it stands
+    /// for.
+    fn view(&mut self, view: &str, columns: &str) -> Result<Option<Vec<Row>>, Refusal> {
+        let rows = self.rows(&format!("SELECT {columns} FROM {}.{view}", self.database))?;
+        match (rows, definition(view)) {
+            (None, Some(statement)) => self.rows(statement),
+            (rows, _) => Ok(rows),
+        }
     }
 
     fn connections(&mut self, own: u64) -> Result<Option<Vec<Connection>>, Refusal> {
@@ -243,6 +237,18 @@ impl Source<'_> {
     }
 }
 
+/// The statement of a view as `conntracker schema` prints it.
+fn definition(view: &str) -> Option<&'static str> {
+    let (_, behind) = SERVER_VIEWS.split_once(&format!(" VIEW {view} AS"))?;
+    behind.split(";\n").next()
+}
+
+/// The first columns of each row, which are names.
+fn names<const N: usize>(rows: Vec<Row>) -> Vec<[Name; N]> {
+    let names = |row: &Row| std::array::from_fn(|column| bytes(row, column));
+    rows.iter().map(names).collect()
+}
+
 impl Connection {
     /// Whether this is somebody who came in, and not a thread of the server or somebody at the door.
     fn is_client(&self) -> bool {
@@ -273,4 +279,23 @@ fn bytes(row: &Row, column: usize) -> Name {
 
 fn text(row: &Row, column: usize) -> String {
     String::from_utf8_lossy(&bytes(row, column).0).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_view_has_a_statement_behind_it() {
+        for (view, table) in [
+            ("server_roles", "FROM mysql.roles_mapping"),
+            ("server_proxies", "FROM mysql.proxies_priv"),
+            ("server_db_grants", "FROM mysql.db"),
+        ] {
+            let statement = definition(view).unwrap();
+            assert!(statement.trim().starts_with("SELECT "), "{statement}");
+            assert!(statement.ends_with(table), "{statement}");
+        }
+        assert_eq!(definition("server_connections"), None);
+    }
 }

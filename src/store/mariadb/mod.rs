@@ -25,16 +25,13 @@ use super::{
 };
 use crate::checkpoint::{Checkpoint, Digest};
 use crate::error::{Error, Result};
-use crate::mariadb::{self, Access, Server, quote};
+use crate::mariadb::{self, Access, SERVER_VIEWS, Server, quote};
 use crate::name::Name;
 use crate::time::UtcSeconds;
 use value::{COLLECTOR, SERVER, SOURCE, count, encode, encode_name, name, seconds, time, words};
 
 /// The tables, as `conntracker schema --store mariadb` prints them for the usual database.
 const SCHEMA: &str = include_str!("../../../sql/schema.sql");
-
-/// Views of the server's own tables, for the cross-check. Only an administrator can create them.
-const SERVER_VIEWS: &str = include_str!("../../../sql/server_views.sql");
 
 /// Version of [`SCHEMA`].
 const VERSION: u64 = 2;
