@@ -4,7 +4,7 @@
 //! somebody has to rule. Rights count with those of all roles; what everybody has (PUBLIC) is told
 //! once. Rights on single tables, columns and routines are not looked at.
 
-use super::finding::{Finding, Outcome, Place, drop, lock, some_of, statement, subject};
+use super::finding::{Finding, Outcome, lock, lock_and_drop, some_of, statement, subject};
 use super::rights::{self, GRANT, Granted, NO_HOST, PUBLIC};
 use super::state::{State, Verdict, is_system};
 use crate::account::{Account, Address, Authentication, HostPattern, quote};
@@ -47,13 +47,13 @@ pub(super) fn check(facts: &Facts, clients: &Clients<'_>) -> Outcome {
         }
         if account.user.0.is_empty() {
             let message = "anybody may come in as this account, whatever name he gives";
-            outcome.find(of("anonymous-account", message.into()).sql(&[drop(account)]));
+            outcome.find(of("anonymous-account", message.into()).drop(lock_and_drop(account)));
             continue;
         }
         if account.user.0 == b"root" && !is_local(account.host.text()) {
             let message = "root may come in from other machines: whoever guesses or steals one \
                            password there owns every database";
-            outcome.find(of("root-remote", message.into()).sql(&[drop(account)]));
+            outcome.find(of("root-remote", message.into()).drop(lock_and_drop(account)));
             continue;
         }
         if is_passwordless(account) == Some(true) {
@@ -190,7 +190,7 @@ fn wildcard(account: &Account, hosts: &[Name], facts: &Facts) -> Finding {
             ),
             ..finding
         }
-        .sql(&[rename]),
+        .rename(rename),
         None => finding.sql(&[lock(account)]),
     }
 }
@@ -503,16 +503,12 @@ pub(super) fn usage(verdicts: &[Verdict]) -> Outcome {
             State::NeverUsed => "never-used-account",
             _ => continue,
         };
-        let statements = verdict.remedy.iter().flatten();
-        let statements: Vec<_> = statements.map(|statement| statement.sql()).collect();
-        outcome.find(
-            Finding::new(
-                check,
-                subject(&verdict.user, &verdict.host),
-                format!("{}: an open door that nobody needs", verdict.reason),
-            )
-            .step(Place::Sql, statements.join(" ")),
-        );
+        let message = format!("{}: an open door that nobody needs", verdict.reason);
+        let finding = Finding::new(check, subject(&verdict.user, &verdict.host), message);
+        outcome.find(match &verdict.remedy {
+            Some(remedy) => finding.drop(remedy.clone()),
+            None => finding,
+        });
     }
     outcome
 }

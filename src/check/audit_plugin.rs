@@ -4,8 +4,7 @@
 //! A setting is changed by SQL at once and until the next start; for later it has to stand in a file
 //! of options too. So each such remedy has both.
 
-use super::finding::{Finding, Outcome, Place};
-use super::network::shell;
+use super::finding::{Finding, Outcome, Place, shell_path};
 use crate::machine::{LogFile, Machine};
 use crate::name::escape;
 use crate::server::{AuditPlugin, Facts};
@@ -316,7 +315,7 @@ fn modes(files: &[LogFile]) -> Option<Finding> {
         true => "everybody on this machine may write to the log, and so make or unmake a login",
         false => "everybody on this machine may read who logs in, from where and when",
     };
-    let paths: Vec<_> = open.iter().map(|file| shell(&file.path)).collect();
+    let paths: Vec<_> = open.iter().map(|file| shell_path(&file.path)).collect();
     let finding = Finding::new(
         "audit-file-mode",
         escape(first.path.as_os_str().as_encoded_bytes()),

@@ -2,7 +2,7 @@
 //!
 //! The first check has nothing to compare with, and finds nothing.
 
-use super::finding::{Finding, Outcome, drop, lock, statement, subject};
+use super::finding::{Finding, Outcome, lock, statement, subject};
 use super::memory::{AccountMemory, Mark};
 use super::rights;
 use crate::account::Account;
@@ -34,12 +34,16 @@ pub(super) fn check(
             .iter()
             .find(|one| one.user == mark.user && one.host == mark.host);
         let Some(before) = before else {
+            // Nobody comes in as it; if it is unlocked later, that is a change.
+            if account.locked == Some(true) {
+                continue;
+            }
             let what = if account.is_role { "role" } else { "account" };
             let message = format!("this {what} appeared {since}: does anybody know of it?");
             let finding = Finding::new("new-account", subject, message);
             outcome.find(match account.is_role {
                 true => finding,
-                false => finding.sql(&[format!("{} {}", lock(account), drop(account))]),
+                false => finding.sql(&[lock(account)]),
             });
             continue;
         };

@@ -103,11 +103,6 @@ fn of_the_log(evidence: &Evidence<'_>, read: &LogEvidence, outcome: &mut Outcome
         read: known.read,
         now: evidence.now,
     };
-    let accounts = evidence
-        .facts
-        .as_ref()
-        .ok()
-        .map(|(facts, _)| &*facts.accounts);
     log::check(evidence.server, &read.covered, &read.doubts, known, outcome);
     LogMemory {
         checked: Some(evidence.now),
@@ -117,7 +112,7 @@ fn of_the_log(evidence: &Evidence<'_>, read: &LogEvidence, outcome: &mut Outcome
             evidence.server,
             &read.failures,
             &read.logins,
-            accounts,
+            evidence.judged,
             &known.attempts,
             since,
             outcome,
@@ -163,11 +158,9 @@ fn unknown_logins(judged: &Judged<'_>, since: UtcSeconds) -> Vec<Finding> {
             "logged in{}, and no account of today admits it: the account is gone, or was changed",
             last.unwrap_or_default()
         );
-        Finding::new(
-            "unknown-login",
-            clients::from(&login.used.name, &login.used.host),
-            message,
-        )
+        let (name, host) = (&login.used.name, &login.used.host);
+        Finding::new("unknown-login", clients::from(name, host), message)
+            .look(clients::which(name, host))
     };
     unknown.map(finding).collect()
 }

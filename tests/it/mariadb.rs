@@ -452,7 +452,7 @@ fn read_tree(
 }
 
 /// Where a program of the server is. Distributions keep the server itself out of a user's PATH.
-fn find(program: &str) -> PathBuf {
+pub(crate) fn find(program: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .chain(["/usr/sbin", "/usr/libexec", "/usr/local/sbin"].map(PathBuf::from))

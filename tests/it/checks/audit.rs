@@ -53,7 +53,7 @@ fn settings_of_the_plugin_are_cured_at_once_and_for_later() {
         assert_eq!(document["findings"][0]["severity"], severity, "{expected}");
         let before = settings(&server, name);
         let cures = options(&document);
-        cure(&mut server, &document);
+        cure(&server, &document);
         assert_eq!(
             settings(&server, name),
             before,
@@ -144,7 +144,7 @@ fn a_log_that_others_may_read_or_write() {
             [format!("audit-file-mode {}", log.display())]
         );
         assert_eq!(document["findings"][0]["severity"], severity, "{mode:o}");
-        cure(&mut server, &document);
+        cure(&server, &document);
         let now = fs::metadata(&log).expect("the log").permissions().mode();
         assert_eq!(now & 0o7777, 0o660, "only the others lost a right");
         is_innocent(&env);
@@ -185,7 +185,7 @@ fn a_log_that_is_not_the_one_that_is_read() {
             .expect("a text")
             .contains("no longer there")
     );
-    cure(&mut server, &document);
+    cure(&server, &document);
     assert!(log.exists(), "a new file");
     env.run(&["run"]).exits_with(1).complains("gap");
     assert_eq!(found(&checked(&env, &[])), [""; 0]);
@@ -220,7 +220,7 @@ fn history_that_is_too_short_is_told_with_what_would_be_enough() {
         message.contains("s of history: the log grows by"),
         "{message}"
     );
-    cure(&mut server, &document);
+    cure(&server, &document);
     assert_eq!(
         found(&checked(&env, &["--only", "audit-rotation"])),
         [""; 0]

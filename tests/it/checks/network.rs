@@ -51,7 +51,7 @@ fn a_server_that_answers_beyond_this_machine() {
     let env = env_of(&server, "skip = ['bind-address']");
     let document = checked(&env, &[]);
     assert_eq!(found(&document), [plain]);
-    cure(&mut server, &document);
+    cure(&server, &document);
     assert_eq!(found(&checked(&env, &[])), [""; 0]);
     assert_eq!(options(&document), ["--require_secure_transport=ON"]);
     server.restart_with(
@@ -110,7 +110,7 @@ fn the_unix_socket_and_its_folder() {
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).expect("permissions");
     let document = checked(&env, &[]);
     assert_eq!(found(&document), [&*subject]);
-    cure(&mut server, &document);
+    cure(&server, &document);
     let mode = fs::metadata(&folder)
         .expect("the folder")
         .permissions()
@@ -187,7 +187,7 @@ fn clients_that_nobody_expects() {
     );
     // The login is told once, the connection as long as it is there.
     assert_eq!(found(&checked(&env, &[])), subjects[..1]);
-    cure(&mut server, &document);
+    cure(&server, &document);
     drop(not_expected);
     is_innocent(&env);
     let mut expected = expected;
