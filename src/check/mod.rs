@@ -21,6 +21,7 @@ mod logins;
 pub mod memory;
 mod network;
 mod policy;
+mod privileges;
 pub mod registry;
 mod rights;
 mod run;

@@ -6,7 +6,7 @@ use super::expected::Client;
 use super::finding::{Finding, Outcome};
 use super::memory::{LogMemory, Memory};
 use super::registry::{CHECKS, Needs};
-use super::{Covered, Judged, changes, clients, log, logins, network};
+use super::{Covered, Judged, changes, clients, log, logins, network, privileges};
 use crate::machine::Machine;
 use crate::name::Name;
 use crate::server::Facts;
@@ -65,6 +65,7 @@ pub fn run(evidence: &Evidence<'_>) -> (Outcome, Memory) {
             outcome.add(audit_plugin::check(facts, machine, observed(evidence)));
             let verdicts = evidence.judged.map(|judged| &*judged.verdicts);
             outcome.add(accounts::check(facts, &Clients(verdicts)));
+            outcome.add(privileges::check(facts));
             let known = evidence.memory.accounts.as_ref();
             memory.accounts = Some(changes::check(facts, known, &mut outcome));
         }

@@ -214,6 +214,11 @@ impl Judge<'_> {
     }
 }
 
+/// root, or who the packages made to be root, over the socket.
+pub(super) fn is_root_here(account: &Account) -> bool {
+    account.user.0 == b"root" && account.host.text().0 == b"localhost"
+}
+
 /// Accounts that the server or a distribution's package creates for itself, and that no password
 /// opens. Never by name alone: `root`@`%` is nobody's own.
 pub(super) fn is_system(account: &Account) -> bool {

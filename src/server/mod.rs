@@ -52,6 +52,8 @@ pub struct Facts {
     pub proxies: Option<Vec<[Name; 4]>>,
     /// Privileges on whole databases; none if they can't be read.
     pub database_grants: Option<Vec<DatabaseGrant>>,
+    /// Privileges on single tables, columns and routines; none if they can't be read.
+    pub object_grants: Option<Vec<ObjectGrant>>,
     /// Settings and counters.
     pub settings: Settings,
     /// The audit plugin; none if it is not loaded.
@@ -73,6 +75,64 @@ pub struct DatabaseGrant {
     pub database: Name,
     /// The privileges, by the bits of `access`.
     pub access: u64,
+}
+
+/// Privileges on a part of a database: a row of `mysql.tables_priv`, `mysql.columns_priv` or
+/// `mysql.procs_priv`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectGrant {
+    /// User of the account, or the role.
+    pub user: Name,
+    /// Host pattern of the account; empty for a role.
+    pub host: Name,
+    /// The database; no pattern.
+    pub database: Name,
+    /// What it is.
+    pub kind: ObjectKind,
+    /// Its name; of a column `table.column`.
+    pub name: Name,
+    /// The privileges as the server lists them: `Select,Insert`.
+    pub rights: Name,
+}
+
+/// What a privilege may be granted on within a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ObjectKind {
+    /// A table or view.
+    Table,
+    /// A column of one.
+    Column,
+    /// A stored procedure.
+    Procedure,
+    /// A stored function.
+    Function,
+    /// The specification of a package.
+    Package,
+    /// The body of a package.
+    PackageBody,
+}
+
+impl ObjectGrant {
+    /// Whether it was granted WITH GRANT OPTION.
+    pub fn may_be_passed_on(&self) -> bool {
+        self.rights
+            .0
+            .split(|byte| *byte == b',')
+            .any(|one| one == b"Grant")
+    }
+}
+
+impl ObjectKind {
+    /// As GRANT and REVOKE call it. A column is granted with its table.
+    pub fn grant_word(self) -> &'static str {
+        match self {
+            Self::Table | Self::Column => "TABLE",
+            Self::Procedure => "PROCEDURE",
+            Self::Function => "FUNCTION",
+            Self::Package => "PACKAGE",
+            Self::PackageBody => "PACKAGE BODY",
+        }
+    }
 }
 
 /// A client that is connected now.
@@ -140,6 +200,7 @@ pub fn ask(access: &Access, database: &str) -> Result<Facts> {
         roles: None,
         proxies: None,
         database_grants: None,
+        object_grants: None,
         settings: Settings::default(),
         audit_plugin: None,
         connections: None,
@@ -159,6 +220,7 @@ pub fn ask(access: &Access, database: &str) -> Result<Facts> {
             ))
         })?;
     facts.database_grants = accounts::database_grants(&mut source).map_err(explain)?;
+    facts.object_grants = accounts::object_grants(&mut source).map_err(explain)?;
     facts.settings = settings::read(&mut source).map_err(explain)?;
     facts.audit_plugin = settings::audit_plugin(&mut source).map_err(explain)?;
     let own = settings.get_opt(5).and_then(Result::ok).unwrap_or(0);
@@ -291,6 +353,7 @@ mod tests {
             ("server_roles", "FROM mysql.roles_mapping"),
             ("server_proxies", "FROM mysql.proxies_priv"),
             ("server_db_grants", "FROM mysql.db"),
+            ("server_object_grants", "FROM mysql.procs_priv"),
         ] {
             let statement = definition(view).unwrap();
             assert!(statement.trim().starts_with("SELECT "), "{statement}");

@@ -23,7 +23,7 @@ fn innocents(server: &Server) -> String {
 const NOTHING_NEW: &str = "skip = ['new-account', 'changed-account']";
 
 /// What is done, and what is found then: check and subject.
-const GUILT: [(&str, &[&str]); 24] = [
+const GUILT: [(&str, &[&str]); 32] = [
     ("CREATE USER ''@localhost IDENTIFIED BY 'x'", &["anonymous-account ''@'localhost'"]),
     ("CREATE USER ''@'%'", &["anonymous-account ''@'%'"]),
     ("CREATE USER root@'guilty.example.com' IDENTIFIED BY 'x'", &["root-remote 'root'@'guilty.example.com'"]),
@@ -88,12 +88,50 @@ const GUILT: [(&str, &[&str]); 24] = [
          CREATE USER guilty@localhost IDENTIFIED BY 'x'; GRANT guilty_role TO guilty@localhost",
         &["wide-scope 'guilty'@'localhost'"],
     ),
+    // On parts of databases.
+    (
+        "GRANT ALL ON shop.* TO guilty@localhost IDENTIFIED BY 'x'; GRANT SELECT ON lookup.t TO guilty@localhost",
+        &["wide-scope 'guilty'@'localhost'"],
+    ),
+    (
+        "GRANT ALL ON shop.* TO guilty@localhost IDENTIFIED BY 'x'; GRANT SELECT (a) ON lookup.t TO guilty@localhost",
+        &["wide-scope 'guilty'@'localhost'"],
+    ),
+    (
+        "GRANT SELECT ON shop.* TO guilty@localhost IDENTIFIED BY 'x';
+         GRANT EXECUTE ON PROCEDURE lookup.p TO guilty@localhost",
+        &["wide-scope 'guilty'@'localhost'"],
+    ),
+    (
+        "CREATE ROLE guilty_role; GRANT SELECT ON lookup.t TO guilty_role;
+         GRANT SELECT ON a.* TO guilty@localhost IDENTIFIED BY 'x'; GRANT guilty_role TO guilty@localhost",
+        &["wide-scope 'guilty'@'localhost'"],
+    ),
+    (
+        "GRANT SELECT ON lookup.t TO guilty@localhost IDENTIFIED BY 'x' WITH GRANT OPTION",
+        &["powerful-account 'guilty'@'localhost'"],
+    ),
+    (
+        "GRANT SELECT ON mysql.global_priv TO guilty@localhost IDENTIFIED BY 'x' WITH GRANT OPTION",
+        &["powerful-account 'guilty'@'localhost'"],
+    ),
+    ("GRANT SELECT ON mysql.global_priv TO PUBLIC", &["powerful-account PUBLIC"]),
+    // One database, however it is written.
+    (
+        "GRANT SELECT ON `look\\_up`.* TO guilty@localhost IDENTIFIED BY 'x';
+         GRANT CREATE ON look_up.t TO guilty@localhost",
+        &[],
+    ),
 ];
 
 #[test]
 fn each_guilty_account_is_found_and_cured_by_what_is_printed() {
-    let mut server = hardened();
+    let server = hardened();
     let env = env_of(&server, NOTHING_NEW);
+    administrator(
+        &server,
+        "CREATE DATABASE lookup; CREATE TABLE lookup.t (a INT, b INT); CREATE PROCEDURE lookup.p() DO 0",
+    );
     is_innocent(&env);
     let before = innocents(&server);
     let left = "SELECT CONCAT('DROP ', IF(is_role = 'Y', CONCAT('ROLE ', QUOTE(User)),
@@ -128,7 +166,7 @@ fn each_guilty_account_is_found_and_cured_by_what_is_printed() {
 
 #[test]
 fn names_that_an_attacker_chose_are_named_and_quoted() {
-    let mut server = hardened();
+    let server = hardened();
     let env = env_of(&server, NOTHING_NEW);
     let before = innocents(&server);
     for (name, shown) in [
@@ -191,7 +229,7 @@ fn names_that_an_attacker_chose_are_named_and_quoted() {
 
 #[test]
 fn a_wildcard_becomes_what_the_logins_show() {
-    let mut server = hardened();
+    let server = hardened();
     let env = env_of(
         &server,
         "skip = ['new-account', 'changed-account', 'login-host']",
@@ -282,7 +320,7 @@ fn what_is_printed_of_an_account_with_many_findings_can_be_pasted_as_a_whole() {
 
 #[test]
 fn root_over_the_socket_needs_a_password_too() {
-    let mut server = hardened();
+    let server = hardened();
     let env = env_of(&server, NOTHING_NEW);
     administrator(&server, "ALTER USER root@localhost IDENTIFIED BY ''");
     let document = checked(&env, &[]);
@@ -294,7 +332,7 @@ fn root_over_the_socket_needs_a_password_too() {
 
 #[test]
 fn what_appears_or_changes_is_told_once() {
-    let mut server = hardened();
+    let server = hardened();
     let env = env_of(&server, "");
     is_innocent(&env);
     is_innocent(&env);
@@ -326,6 +364,10 @@ fn what_appears_or_changes_is_told_once() {
         ),
         (
             "GRANT guilty_role TO guilty@localhost",
+            "its privileges changed",
+        ),
+        (
+            "GRANT CREATE ON shop.t TO guilty@localhost",
             "its privileges changed",
         ),
         (
@@ -385,6 +427,13 @@ fn a_right_that_is_missing_is_told_by_the_checks_that_need_it() {
         super::not_checked(&document),
         ["powerful-account", "wide-scope"]
     );
+    administrator(&server, "DROP VIEW conntrack.server_object_grants");
+    let env = env_of(&server, NOTHING_NEW);
+    let document = checked(&env, &[]);
+    let rights = ["powerful-account", "wide-scope"];
+    assert_eq!(super::not_checked(&document), [rights, rights].concat());
+    let document = checked(&env_of(&server, ""), &["--only", "changed-account"]);
+    assert_eq!(super::not_checked(&document), ["changed-account"]);
     administrator(&server, "DROP VIEW conntrack.server_roles");
     let document = checked(&env, &[]);
     let unchecked = ["all-privileges", "powerful-account", "wide-scope"];

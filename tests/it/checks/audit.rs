@@ -132,7 +132,7 @@ fn a_plugin_that_can_be_unloaded_or_is_not_there() {
 
 #[test]
 fn a_log_that_others_may_read_or_write() {
-    let mut server = hardened();
+    let server = hardened();
     let env = env_of(&server, "");
     is_innocent(&env);
     let log = server.audit_log();
@@ -153,7 +153,7 @@ fn a_log_that_others_may_read_or_write() {
 
 #[test]
 fn a_log_that_is_not_the_one_that_is_read() {
-    let mut server = hardened();
+    let server = hardened();
     let log = server.audit_log();
     // Another file is read.
     let env = env_of(&server, "skip = ['log-gap']");
@@ -193,7 +193,7 @@ fn a_log_that_is_not_the_one_that_is_read() {
 
 #[test]
 fn history_that_is_too_short_is_told_with_what_would_be_enough() {
-    let mut server = hardened();
+    let server = hardened();
     let env = env_of(&server, "skip = ['log-gap', 'login-host']");
     is_innocent(&env);
     administrator(

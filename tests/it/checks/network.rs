@@ -101,7 +101,7 @@ fn sockets_that_no_setting_names_are_found() {
 
 #[test]
 fn the_unix_socket_and_its_folder() {
-    let mut server = hardened();
+    let server = hardened();
     let env = env_of(&server, "");
     is_innocent(&env);
     let socket = server.address().socket.clone();
@@ -151,7 +151,7 @@ fn the_unix_socket_and_its_folder() {
 
 #[test]
 fn clients_that_nobody_expects() {
-    let mut server = hardened();
+    let server = hardened();
     administrator(
         &server,
         "CREATE DATABASE shop; CREATE USER app@'127.0.0.%' IDENTIFIED BY 'x';
