@@ -137,7 +137,11 @@ fn each_guilty_account_is_found_and_cured_by_what_is_printed() {
     let left = "SELECT CONCAT('DROP ', IF(is_role = 'Y', CONCAT('ROLE ', QUOTE(User)),
                               CONCAT('USER ', QUOTE(User), '@', QUOTE(Host))), ';')
                 FROM mysql.user WHERE User LIKE '%guilty%' OR User = ''";
+    let has_public = server.version() >= (10, 11);
     for (deed, expected) in GUILT {
+        if deed.contains("PUBLIC") && !has_public {
+            continue;
+        }
         administrator(&server, deed);
         let document = checked(&env, &[]);
         assert_eq!(
