@@ -86,9 +86,15 @@ fn differ<T: PartialEq>(before: &Option<T>, now: &Option<T>) -> bool {
 fn mark(facts: &Facts, account: &Account) -> Mark {
     let (user, host) = (&account.user, account.host.text());
     let (databases, objects) = (&facts.database_grants, &facts.object_grants);
-    let rights = (account.access, &facts.roles, databases, objects);
+    let rights = (
+        account.access,
+        &facts.roles,
+        databases,
+        objects,
+        &facts.proxies,
+    );
     let rights = match rights {
-        (Some(access), Some(roles), Some(_), Some(objects)) => {
+        (Some(access), Some(roles), Some(_), Some(objects), Some(proxies)) => {
             let mut granted: Vec<_> = rights::databases(facts, user, host)
                 .map(|grant| format!("{:?} {}", grant.database, grant.access))
                 .collect();
@@ -105,6 +111,10 @@ fn mark(facts: &Facts, account: &Account) -> Mark {
                 } = grant;
                 format!("{kind:?} {database:?} {name:?} {rights:?}")
             }));
+            let own = proxies
+                .iter()
+                .filter(|[of_user, of_host, ..]| of_user == user && of_host == host);
+            granted.extend(own.map(|[_, _, user, host]| format!("proxy {user:?} {host:?}")));
             let own = roles
                 .iter()
                 .filter(|[of_user, of_host, _]| of_user == user && of_host == host);

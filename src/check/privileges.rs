@@ -45,6 +45,11 @@ fn unknown<'a>(
     for (is_missing, what, ids) in [
         (facts.roles.is_none(), "who may use which role", &ALL[..]),
         (
+            facts.proxies.is_none(),
+            "who may act as whom (GRANT PROXY)",
+            &ALL[..1],
+        ),
+        (
             facts.database_grants.is_none(),
             "the privileges on databases",
             &ALL[..2],
@@ -79,6 +84,12 @@ fn rights_of(account: &Account, facts: &Facts) -> Vec<Finding> {
     }
     for object in rights::objects(facts, user, host) {
         deeds.on_object(object, account);
+    }
+    for [_, _, as_user, as_host] in proxies(facts, account) {
+        if is_powerful(facts, as_user, as_host) {
+            let words = format!("PROXY, to act as {}", subject(as_user, as_host));
+            deeds.say(words, revoke_proxy(as_user, as_host, account));
+        }
     }
     for role in &roles {
         let powerful = rights::powerful(role.access(facts));
@@ -116,6 +127,24 @@ fn rights_of(account: &Account, facts: &Facts) -> Vec<Finding> {
     }
     findings.extend(scope(account, own, &roles, facts));
     findings
+}
+
+/// The accounts as which `account` may act, where a plugin authenticates it and says so.
+fn proxies<'a>(facts: &'a Facts, account: &'a Account) -> impl Iterator<Item = &'a [Name; 4]> {
+    let granted = facts.proxies.iter().flatten();
+    granted.filter(|[user, host, ..]| *user == account.user && host == account.host.text())
+}
+
+/// Whether this account may rule the server; without a name it stands for any account.
+fn is_powerful(facts: &Facts, user: &Name, host: &Name) -> bool {
+    let mut accounts = facts.accounts.iter();
+    user.0.is_empty()
+        || accounts.any(|account| {
+            let access = account.access.unwrap_or(0);
+            account.user == *user
+                && account.host.text() == host
+                && (rights::powerful(access) != 0 || rights::is_all(access, account.version_id))
+        })
 }
 
 fn everything<'a>(account: &Account, own: u64, roles: impl Iterator<Item = &'a Name>) -> Finding {
@@ -362,6 +391,12 @@ fn shown(object: &ObjectGrant) -> String {
 fn quote_name(name: &Name) -> Option<String> {
     let name = std::str::from_utf8(&name.0).ok()?;
     Some(format!("`{}`", name.replace('`', "``")))
+}
+
+fn revoke_proxy(as_user: &Name, as_host: &Name, account: &Account) -> Option<String> {
+    let user = quote(std::str::from_utf8(&as_user.0).ok()?);
+    let host = quote(std::str::from_utf8(&as_host.0).ok()?);
+    statement(&format!("REVOKE PROXY ON {user}@{host} FROM"), account, "")
 }
 
 fn revoke_role(role: &Name, account: &Account) -> Option<String> {

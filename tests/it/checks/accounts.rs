@@ -23,7 +23,7 @@ fn innocents(server: &Server) -> String {
 const NOTHING_NEW: &str = "skip = ['new-account', 'changed-account']";
 
 /// What is done, and what is found then: check and subject.
-const GUILT: [(&str, &[&str]); 32] = [
+const GUILT: [(&str, &[&str]); 34] = [
     ("CREATE USER ''@localhost IDENTIFIED BY 'x'", &["anonymous-account ''@'localhost'"]),
     ("CREATE USER ''@'%'", &["anonymous-account ''@'%'"]),
     ("CREATE USER root@'guilty.example.com' IDENTIFIED BY 'x'", &["root-remote 'root'@'guilty.example.com'"]),
@@ -87,6 +87,15 @@ const GUILT: [(&str, &[&str]); 32] = [
         "CREATE ROLE guilty_role; GRANT SELECT ON *.* TO guilty_role;
          CREATE USER guilty@localhost IDENTIFIED BY 'x'; GRANT guilty_role TO guilty@localhost",
         &["wide-scope 'guilty'@'localhost'"],
+    ),
+    (
+        "CREATE USER guilty@localhost IDENTIFIED BY 'x'; GRANT PROXY ON root@localhost TO guilty@localhost",
+        &["powerful-account 'guilty'@'localhost'"],
+    ),
+    (
+        "CREATE USER guilty@localhost IDENTIFIED BY 'x'; CREATE USER guilty2@localhost IDENTIFIED BY 'x';
+         GRANT PROXY ON guilty2@localhost TO guilty@localhost",
+        &[],
     ),
     // On parts of databases.
     (
@@ -372,6 +381,10 @@ fn what_appears_or_changes_is_told_once() {
         ),
         (
             "GRANT CREATE ON shop.t TO guilty@localhost",
+            "its privileges changed",
+        ),
+        (
+            "GRANT PROXY ON conntrack@localhost TO guilty@localhost",
             "its privileges changed",
         ),
         (
