@@ -156,7 +156,7 @@ fn unix_socket(socket: &SocketFile) -> Vec<Finding> {
 }
 
 /// A path as one word of a shell.
-pub(super) fn shell(path: &Path) -> String {
+pub(crate) fn shell(path: &Path) -> String {
     let bytes = path.as_os_str().as_encoded_bytes();
     let is_plain = |c: char| c.is_ascii_graphic() || c == ' ';
     match std::str::from_utf8(bytes) {
