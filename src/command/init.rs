@@ -201,7 +201,7 @@ fn ask(mut asking: Config, situation: &mut Situation) -> Option<Machine> {
     match server::look(access, &asking.mariadb.database) {
         Err(problem) => {
             situation.server = Err(format!(
-                "{problem}; run init as root, or as a user whom this server lets in (--user, --socket)"
+                "{problem}. init asks it as root, or as any user whom it lets in over its socket (--user, --socket)"
             ));
             None
         }

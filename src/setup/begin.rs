@@ -92,7 +92,7 @@ pub(super) fn part(
         ));
     }
     Part {
-        heading: "Shell, as root: first steps, in this order".into(),
+        heading: "Shell, as root: first steps, when the parts above are done".into(),
         notes,
         body: steps.iter().map(|step| format!("{step}\n")).collect(),
     }
@@ -113,7 +113,8 @@ fn store_folder(config: &Config, host: &Host, user: &str, notes: &mut Notes) -> 
         (Some(owner), Some(OsUser { uid, .. })) if owner == *uid => None,
         (Some(_), _) => {
             notes.doubt(format!(
-                "whether {} may write to {}, which is another's: the database is created there",
+                "whether {} may write to {}, which is another's: there the database is, or will be. \
+                 chown -R gives it to him",
                 crate::name::escape(user.as_bytes()),
                 shown(folder)
             ));

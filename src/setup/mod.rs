@@ -149,7 +149,7 @@ impl Proposal {
         let plugin = plugin::Missing::of(&seen.setup, machine);
         Self {
             about: format!(
-                "{}, MariaDB {}, asked as {}",
+                "{}, {}, asked as {}",
                 facts.described,
                 escape(facts.version.as_bytes()),
                 escape(seen.setup.current_user.as_bytes())
