@@ -352,6 +352,22 @@ mod tests {
     }
 
     #[test]
+    fn init_writes_only_when_told_to() {
+        for (line, expected) in [
+            ("conntracker init", (false, None)),
+            ("conntracker init --run-as app --write", (true, Some("app"))),
+        ] {
+            match parse(line).unwrap().command {
+                Command::Init(InitFlags { write, run_as }) => {
+                    assert_eq!((write, run_as.as_deref()), expected, "{line}");
+                }
+                other => panic!("{line}: {other:?}"),
+            }
+        }
+        assert!(parse("conntracker --write").is_err());
+    }
+
+    #[test]
     fn mistakes_are_named() {
         for (line, said) in [
             ("conntracker acounts", "accounts"),

@@ -40,7 +40,7 @@ pub(super) fn print(flags: &InitFlags, settings: &Settings) -> Result<ExitStatus
         .first()
         .map_or(Path::new("/"), PathBuf::as_path);
     let host = Host::look(&situation.account, log, &config.sqlite.path);
-    let proposal = Proposal::new(&situation, (config, notes), machine.as_ref(), &host);
+    let proposal = Proposal::new(&situation, (config, notes), &machine, &host);
     if proposal.has_doubts() {
         status = status.max(ExitStatus::Warning);
     }
@@ -61,10 +61,10 @@ pub(super) fn print(flags: &InitFlags, settings: &Settings) -> Result<ExitStatus
 }
 
 /// Looks at the configuration, the server and the machine.
-fn look(flags: &InitFlags, settings: &Settings) -> Result<(Situation, Option<Machine>)> {
+fn look(flags: &InitFlags, settings: &Settings) -> Result<(Situation, Machine)> {
     let folder = Path::new(config::DEFAULT_FOLDER);
     let file = config::file(settings.config.as_deref(), std::env::vars_os(), folder);
-    let file_exists = file.symlink_metadata().is_ok();
+    let file_exists = file.try_exists().unwrap_or(true);
     let default = folder.join("conntracker.toml");
     let read = Files {
         file_exists,
@@ -109,6 +109,7 @@ fn look(flags: &InitFlags, settings: &Settings) -> Result<(Situation, Option<Mac
             clock: machine::ServerClock::Unknown,
         },
         server: Err(String::new()),
+        logs: Host::audit_logs(),
         syslog_files: Host::syslog_files(),
         file,
     };
@@ -175,7 +176,7 @@ impl Files<'_> {
 }
 
 /// Asks the server, and looks at what the machine says of it.
-fn ask(mut asking: Config, situation: &mut Situation) -> Option<Machine> {
+fn ask(mut asking: Config, situation: &mut Situation) -> Machine {
     let access = &mut asking.server;
     let listening = machine::listening_servers();
     let usual = mariadb::usual_socket();
@@ -197,17 +198,20 @@ fn ask(mut asking: Config, situation: &mut Situation) -> Option<Machine> {
         }
         access.socket.clone_from(&socket);
     }
-    let path = access.socket.clone().unwrap_or(usual);
     match server::look(access, &asking.mariadb.database) {
         Err(problem) => {
             situation.server = Err(format!(
-                "{problem}. init asks it as root, or as any user whom it lets in over its socket (--user, --socket)"
+                "{problem}. init asks it as root, or as any user whom it lets in over its socket \
+                 (--user, --socket)"
             ));
-            None
+            Machine::unseen("the server was not asked")
         }
         Ok(setup) => {
-            situation.zones.clock = machine::server_clock(&path);
-            let log = machine::audit_log_of(&setup.facts.settings);
+            let settings = &setup.facts.settings;
+            if let (Some(data), Some(path)) = (settings.get("datadir"), settings.get("socket")) {
+                situation.zones.clock = machine::server_clock(&Path::new(data).join(path));
+            }
+            let log = machine::audit_log_of(settings);
             let machine = Machine::look(&setup.facts, live_files(&situation.wanted));
             let is_here = machine.socket.is_ok();
             let id = log.as_ref().and_then(|path| fs::metadata(path).ok());
@@ -215,7 +219,10 @@ fn ask(mut asking: Config, situation: &mut Situation) -> Option<Machine> {
             let is_read = |(path, read): &(PathBuf, Option<(u64, u64)>)| {
                 Some(path) == log.as_ref() || id.is_some() && *read == id
             };
+            let plugins = settings.get("plugin_dir").map(Path::new);
+            let plugin = plugins.map(|folder| folder.join("server_audit.so"));
             situation.server = Ok(Seen {
+                plugin_file_missing: is_here && plugin.is_some_and(|path| !path.exists()),
                 setup,
                 socket,
                 others,
@@ -223,7 +230,7 @@ fn ask(mut asking: Config, situation: &mut Situation) -> Option<Machine> {
                 log_is_read: machine.read.iter().any(is_read),
                 log,
             });
-            Some(machine)
+            machine
         }
     }
 }
@@ -243,6 +250,14 @@ fn write(situation: &Situation, proposal: &Proposal) -> Result<()> {
     if situation.server.is_err() {
         return Err(Error::Config(
             "no configuration is written, for the server could not be asked".into(),
+        ));
+    }
+    if path
+        .extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("ini"))
+    {
+        return Err(Error::Config(
+            "--config: a file .ini is read as one of the Go program; name a file .toml".into(),
         ));
     }
     let folder = path

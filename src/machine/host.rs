@@ -20,6 +20,13 @@ const UNIT_FOLDERS: [&str; 3] = [
 /// Folders of option files that packages of the server include: Debian's, Red Hat's.
 const OPTION_FOLDERS: [&str; 2] = ["/etc/mysql/mariadb.conf.d", "/etc/my.cnf.d"];
 
+/// Where audit logs are found on a machine whose server can't be asked.
+const USUAL_LOGS: [&str; 3] = [
+    "/var/lib/mysql/server_audit.log",
+    "/var/log/mysql/server_audit.log",
+    "/var/log/mariadb/server_audit.log",
+];
+
 /// Where syslog's files are: Debian's, Red Hat's.
 const SYSLOG_FILES: [&str; 2] = ["/var/log/syslog", "/var/log/messages"];
 
@@ -30,12 +37,12 @@ pub struct Host {
     pub user: Option<OsUser>,
     /// This program.
     pub program: PathBuf,
-    /// Why that user can't run it where it is.
-    pub program_blocked: Option<Blocked>,
+    /// That user can't run it where it is.
+    pub program_blocked: bool,
     /// The group that the audit log, or the folder for it, belongs to.
     pub log_group: Option<Group>,
-    /// Why that user, as a member of that group, can't read the audit log.
-    pub log_blocked: Option<Blocked>,
+    /// What keeps that user, as a member of that group, from the audit log.
+    pub log_blocked: Vec<Blocked>,
     /// The owner of the folder of the SQLite database; none if there is no such folder.
     pub store_owner: Option<u32>,
     /// Our timer is installed (the package brings it).
@@ -88,7 +95,7 @@ impl Host {
         let program = std::env::current_exe()
             .and_then(fs::canonicalize)
             .unwrap_or_else(|_| "/usr/local/bin/conntracker".into());
-        let program_blocked = blocked(&program, uid, &groups, 0o1);
+        let program_blocked = !blocked(&program, uid, &groups, 0o1).is_empty();
         groups.extend(log_group.iter().map(|group| group.gid));
         let folder = store.parent().unwrap_or(Path::new("/"));
         let exists = |path: &Path| path.exists().then(|| path.to_owned());
@@ -112,6 +119,12 @@ impl Host {
     /// The files of syslog that are there.
     pub fn syslog_files() -> Vec<PathBuf> {
         let files = SYSLOG_FILES.iter().map(PathBuf::from);
+        files.filter(|path| path.is_file()).collect()
+    }
+
+    /// Audit logs at places where they are usual.
+    pub fn audit_logs() -> Vec<PathBuf> {
+        let files = USUAL_LOGS.iter().map(PathBuf::from);
         files.filter(|path| path.is_file()).collect()
     }
 
@@ -149,28 +162,36 @@ fn nearest(path: &Path) -> Option<fs::Metadata> {
     path.ancestors().find_map(|path| fs::metadata(path).ok())
 }
 
-/// What keeps the user `uid` with `groups` from `path`: the first folder on the way to it that he may
-/// not pass, or the file, which he needs the right `wanted` to (4 to read, 1 to run).
-pub fn blocked(path: &Path, uid: u32, groups: &[u32], wanted: u32) -> Option<Blocked> {
+/// What keeps the user `uid` with `groups` from `path`: folders on the way to it that he may not pass,
+/// and the file, which he needs the right `wanted` to (4 to read, 1 to run). Whoever reads a log has to
+/// find its rotated files, too, by reading its folder.
+pub fn blocked(path: &Path, uid: u32, groups: &[u32], wanted: u32) -> Vec<Blocked> {
     if uid == 0 {
-        return None;
+        return Vec::new();
     }
+    let folder = path.parent();
     let way: Vec<_> = path.ancestors().collect();
-    way.into_iter().rev().find_map(|step| {
+    let steps = way.into_iter().rev();
+    let blocked = steps.filter_map(|step| {
         let meta = fs::metadata(step).ok()?;
         let of_group = groups.contains(&meta.gid());
-        let right = if meta.is_dir() { 0o1 } else { wanted };
+        let right = match (meta.is_dir(), Some(step) == folder) {
+            (true, true) => wanted | 0o1,
+            (true, false) => 0o1,
+            (false, _) => wanted,
+        };
         let shift = match (meta.uid() == uid, of_group) {
             (true, _) => 6,
             (false, true) => 3,
             (false, false) => 0,
         };
-        (meta.mode() >> shift & right == 0).then(|| Blocked {
+        (meta.mode() >> shift & right != right).then(|| Blocked {
             path: step.to_owned(),
             is_folder: meta.is_dir(),
             of_group,
         })
-    })
+    });
+    blocked.collect()
 }
 
 /// The unix sockets that listen and are named as servers name theirs.
@@ -218,8 +239,35 @@ pub fn server_clock(socket: &Path) -> ServerClock {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::net::UnixListener;
 
     use super::*;
+
+    #[test]
+    fn servers_are_known_by_the_names_of_their_sockets() {
+        let folder = tempfile::tempdir().unwrap();
+        let listen = |name: &str| {
+            let path = folder.path().join(name);
+            (UnixListener::bind(&path).unwrap(), path)
+        };
+        let names = [
+            "mysqld.sock",
+            "mysql.sock",
+            "mariadb-2.sock",
+            "mysqlx.sock",
+            "app.sock",
+        ];
+        let open = names.map(listen);
+        let nobody = folder.path().join("mysqld-old.sock");
+        drop(UnixListener::bind(&nobody).unwrap());
+        let found = listening_servers();
+        let here: Vec<_> = open.iter().map(|(_, path)| found.contains(path)).collect();
+        assert_eq!(here, [true, true, true, false, false]);
+        assert!(!found.contains(&nobody), "nobody listens there any more");
+        let clock = server_clock(&open[0].1);
+        let own = std::env::var("TZ").map_or(ServerClock::Machine, ServerClock::Tz);
+        assert_eq!(clock, own);
+    }
 
     #[test]
     fn what_keeps_somebody_from_a_file_is_found() {
@@ -233,18 +281,28 @@ mod tests {
         set(&log, 0o640);
         let gid = fs::metadata(&log).unwrap().gid();
         let group = Some(gid);
-        let by = |groups: Option<u32>, wanted| {
+        let by = |groups: Option<u32>, wanted| -> Vec<(PathBuf, bool)> {
             let groups: Vec<_> = groups.into_iter().collect();
-            blocked(&log, 4_242, &groups, wanted).map(|blocked| (blocked.path, blocked.of_group))
+            let blocked = blocked(&log, 4_242, &groups, wanted).into_iter();
+            blocked.map(|one| (one.path, one.of_group)).collect()
         };
-        assert_eq!(by(None, 0o4), Some((folder.path().to_owned(), false)));
-        assert_eq!(by(group, 0o4), None);
-        assert_eq!(by(group, 0o1), Some((log.clone(), true)));
-        set(folder.path(), 0o700);
-        assert_eq!(by(group, 0o4), Some((folder.path().to_owned(), true)));
-        assert_eq!(blocked(&log, 0, &[], 0o4), None);
+        let (folder_of_log, file) = (folder.path().to_owned(), log.clone());
+        assert_eq!(
+            by(None, 0o4),
+            [(folder_of_log.clone(), false), (file.clone(), false)]
+        );
+        assert_eq!(by(group, 0o4), []);
+        assert_eq!(by(group, 0o1), [(file, true)]);
+        for mode in [0o700, 0o710] {
+            set(folder.path(), mode);
+            assert_eq!(by(group, 0o4), [(folder_of_log.clone(), true)]);
+        }
+        // To run what is in it, nobody has to read it.
+        set(&log, 0o710);
+        assert_eq!(by(group, 0o1), []);
+        assert_eq!(blocked(&log, 0, &[], 0o4), []);
         // A file that is not there yet.
         set(folder.path(), 0o755);
-        assert_eq!(blocked(&folder.path().join("new"), 4_242, &[], 0o4), None);
+        assert_eq!(blocked(&folder.path().join("new"), 4_242, &[], 0o4), []);
     }
 }

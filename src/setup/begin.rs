@@ -14,12 +14,7 @@ const PROGRAM: &str = "/usr/local/bin/conntracker";
 const CRON_FILE: &str = "/etc/cron.d/conntracker";
 
 /// The steps. None of them may be taken twice, or do harm if they are.
-pub(super) fn part(
-    situation: &Situation,
-    config: &Config,
-    machine: Option<&Machine>,
-    host: &Host,
-) -> Part {
+pub(super) fn part(situation: &Situation, config: &Config, machine: &Machine, host: &Host) -> Part {
     let mut notes = Notes::default();
     let user = &situation.account;
     let is_root = host.user.as_ref().is_some_and(|user| user.uid == 0);
@@ -40,6 +35,11 @@ pub(super) fn part(
                 .as_ref()
                 .is_some_and(|user| user.groups.contains(&group.gid))
         {
+            notes.remark(format!(
+                "Whoever is in the group {} may read what the server lets that group read, often all of \
+                 its files. A log in a folder of its own (server_audit_file_path) can have another group.",
+                crate::name::escape(group.name.as_bytes())
+            ));
             steps.push(format!(
                 "usermod --append --groups {} {}",
                 word(&group.name),
@@ -49,7 +49,7 @@ pub(super) fn part(
         steps.extend(store_folder(config, host, user, &mut notes));
         steps.extend(readable_log(host, &mut notes));
     }
-    let program = if host.program_blocked.is_some() || word_of(&host.program).contains('$') {
+    let program = if host.program_blocked || word_of(&host.program).contains('$') {
         steps.push(format!(
             "install -m 755 {} {PROGRAM}",
             word_of(&host.program)
@@ -124,22 +124,25 @@ fn store_folder(config: &Config, host: &Host, user: &str, notes: &mut Notes) -> 
 }
 
 /// Lets the group of the log pass, where only that is missing.
-fn readable_log(host: &Host, notes: &mut Notes) -> Option<String> {
-    let blocked = host.log_blocked.as_ref()?;
-    if !blocked.of_group {
-        notes.doubt(format!(
-            "how the audit log can be read: {} lets only its own group pass",
-            shown(&blocked.path)
-        ));
-        return None;
+fn readable_log(host: &Host, notes: &mut Notes) -> Vec<String> {
+    let mut steps = Vec::new();
+    for blocked in &host.log_blocked {
+        if blocked.of_group {
+            let right = if blocked.is_folder { "g+rx" } else { "g+r" };
+            steps.push(format!("chmod {right} {}", word_of(&blocked.path)));
+        } else {
+            notes.doubt(format!(
+                "how the audit log can be read: {} is closed to the group of the log",
+                shown(&blocked.path)
+            ));
+        }
     }
-    let right = if blocked.is_folder { "g+x" } else { "g+r" };
-    Some(format!("chmod {right} {}", word_of(&blocked.path)))
+    steps
 }
 
 /// The log is nobody else's business: `check` says so, too.
-fn open_files(machine: Option<&Machine>) -> Option<String> {
-    let files = machine?.log.as_ref().ok()?;
+fn open_files(machine: &Machine) -> Option<String> {
+    let files = machine.log.as_ref().ok()?;
     let open = files.iter().filter(|file| file.mode & 0o007 != 0);
     let open: Vec<_> = open.map(|file| word_of(&file.path)).collect();
     (!open.is_empty()).then(|| format!("chmod o-rwx {}", open.join(" ")))

@@ -15,6 +15,10 @@ pub(super) fn decide(situation: &Situation) -> (Config, Notes) {
     let mut config = situation.wanted.clone();
     let Ok(seen) = &situation.server else {
         notes.remark("The server was not asked: this is what can be said without it.");
+        if let (false, [log, ..]) = (situation.log_is_given, &*situation.logs) {
+            notes.remark("The audit log is one that was found. Is it this server's?");
+            config.audit_log = vec![log.clone()];
+        }
         return (config, notes);
     };
     let facts = &seen.setup.facts;

@@ -50,6 +50,8 @@ pub struct Situation {
     pub zones: Zones,
     /// The server; or why it can't be asked, in words.
     pub server: Result<Seen, String>,
+    /// Audit logs that are there, without a server to say which is its own.
+    pub logs: Vec<PathBuf>,
     /// The files of syslog that are there.
     pub syslog_files: Vec<PathBuf>,
 }
@@ -69,6 +71,8 @@ pub struct Seen {
     pub log: Option<PathBuf>,
     /// That log is among those that the configuration names.
     pub log_is_read: bool,
+    /// The file of the audit plugin is not where the server looks for it.
+    pub plugin_file_missing: bool,
 }
 
 /// What has to be said beside.
@@ -133,7 +137,7 @@ impl Proposal {
     pub fn new(
         situation: &Situation,
         (config, notes): (Config, Notes),
-        machine: Option<&Machine>,
+        machine: &Machine,
         host: &Host,
     ) -> Self {
         let configuration = configuration::part(situation, &config, notes);
@@ -146,7 +150,7 @@ impl Proposal {
             };
         };
         let facts = &seen.setup.facts;
-        let plugin = plugin::Missing::of(&seen.setup, machine);
+        let plugin = plugin::Missing::of(seen, machine);
         Self {
             about: format!(
                 "{}, {}, asked as {}",

@@ -4,11 +4,11 @@
 //! A setting that was made by SQL is gone with the next start. So each of them gets a line in a file of
 //! options, too.
 
-use super::{Notes, Part, shown};
+use super::{Notes, Part, Seen, shown};
 use crate::check::audit_plugin::{self, has_logins};
 use crate::check::{Finding, Observed, Place, Severity, Step};
 use crate::machine::{Host, Machine};
-use crate::server::{Settings, Setup};
+use crate::server::Settings;
 
 /// Settings that decide what is written, and for how long it is kept.
 const LASTING: [&str; 6] = [
@@ -33,8 +33,8 @@ pub(super) struct Missing {
 
 impl Missing {
     /// What the server lacks.
-    pub(super) fn of(setup: &Setup, machine: Option<&Machine>) -> Self {
-        let facts = &setup.facts;
+    pub(super) fn of(seen: &Seen, machine: &Machine) -> Self {
+        let (setup, facts) = (&seen.setup, &seen.setup.facts);
         let mut missing = Self {
             is_cluster: facts.settings.is_on("wsrep_on"),
             ..Self::default()
@@ -46,8 +46,13 @@ impl Missing {
         if is_active {
             missing.events(&facts.settings);
         }
-        let unseen = Machine::unseen("it was not looked at");
-        let outcome = audit_plugin::check(facts, machine.unwrap_or(&unseen), Observed::default());
+        let outcome = audit_plugin::check(facts, machine, Observed::default());
+        if facts.audit_plugin.is_none() && seen.plugin_file_missing {
+            missing.notes.doubt(
+                "whether the plugin can be loaded: there is no server_audit.so in plugin_dir. It is in the \
+                 package of the server (Debian and Red Hat: mariadb-server)",
+            );
+        }
         for finding in &outcome.findings {
             missing.take(finding);
         }

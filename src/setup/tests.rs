@@ -98,7 +98,9 @@ fn usual() -> Situation {
             is_here: true,
             log: Some("/var/lib/mysql/server_audit.log".into()),
             log_is_read: true,
+            plugin_file_missing: false,
         }),
+        logs: Vec::new(),
         syslog_files: Vec::new(),
     }
 }
@@ -126,7 +128,12 @@ fn prepared() -> Host {
 }
 
 fn propose(situation: &Situation, host: &Host) -> Proposal {
-    Proposal::new(situation, decide(situation), None, host)
+    Proposal::new(
+        situation,
+        decide(situation),
+        &Machine::unseen("it is not looked at"),
+        host,
+    )
 }
 
 /// The part whose heading has this word.
@@ -204,6 +211,33 @@ fn a_server_elsewhere_is_not_taken_for_one_that_is_here() {
     situation.wanted.audit_log = vec!["/mnt/log".into()];
     let (config, _) = decide(&situation);
     assert_eq!(config.audit_log, [PathBuf::from("/mnt/log")]);
+}
+
+#[test]
+fn without_a_server_a_log_that_is_there_is_better_than_none() {
+    let mut situation = usual();
+    situation.server = Err("it does not run".into());
+    let logs = vec![PathBuf::from("/var/log/mysql/server_audit.log")];
+    situation.logs.clone_from(&logs);
+    assert_eq!(decide(&situation).0.audit_log, logs);
+    let headings = propose(&situation, &prepared()).parts.into_iter();
+    let headings: Vec<_> = headings.map(|part| part.heading).collect();
+    assert_eq!(headings.len(), 1, "{headings:?}");
+    situation.log_is_given = true;
+    assert_eq!(decide(&situation).0.audit_log, situation.wanted.audit_log);
+}
+
+#[test]
+fn syslog_is_read_where_it_is() {
+    let mut situation = usual();
+    let settings = &mut seen(&mut situation).setup.facts.settings.0;
+    settings.insert("server_audit_output_type".into(), "syslog".into());
+    let (_, notes) = decide(&situation);
+    assert!(notes.doubts[0].contains("journalctl"), "{notes:?}");
+    situation.syslog_files = vec!["/var/log/messages".into()];
+    let (config, notes) = decide(&situation);
+    assert_eq!(config.audit_log, situation.syslog_files);
+    assert!(notes.doubts.is_empty(), "{notes:?}");
 }
 
 #[test]
@@ -299,16 +333,12 @@ fn first_steps_take_nothing_away_from_anybody() {
     let (body, doubts) = steps(&Host {
         user: None,
         program: "/root/.cargo/bin/conntracker".into(),
-        program_blocked: Some(Blocked {
-            path: "/root".into(),
-            is_folder: true,
-            of_group: false,
-        }),
-        log_blocked: Some(Blocked {
+        program_blocked: true,
+        log_blocked: vec![Blocked {
             path: "/var/lib/mysql".into(),
             is_folder: true,
             of_group: true,
-        }),
+        }],
         store_owner: None,
         has_cron_line: false,
         ..prepared()
@@ -319,7 +349,7 @@ fn first_steps_take_nothing_away_from_anybody() {
 useradd --system --user-group --no-create-home --home-dir / --shell /usr/sbin/nologin conntracker
 usermod --append --groups mysql conntracker
 install -d -m 750 -o conntracker -g \"$(id -gn conntracker)\" /var/lib/conntracker
-chmod g+x /var/lib/mysql
+chmod g+rx /var/lib/mysql
 install -m 755 /root/.cargo/bin/conntracker /usr/local/bin/conntracker
 runuser -u conntracker -- /usr/local/bin/conntracker run --report
 runuser -u conntracker -- /usr/local/bin/conntracker check
@@ -333,11 +363,11 @@ END
     // Somebody else's folder stays his, and what only the owner may read is not opened.
     let (body, doubts) = steps(&Host {
         store_owner: Some(0),
-        log_blocked: Some(Blocked {
+        log_blocked: vec![Blocked {
             path: "/srv".into(),
             is_folder: true,
             of_group: false,
-        }),
+        }],
         ..prepared()
     });
     assert!(
@@ -407,7 +437,7 @@ proptest! {
         seen.socket = local.then(|| socket.into());
         let decided = decide(&situation);
         let expected = decided.0.clone();
-        let proposal = Proposal::new(&situation, decided, None, &prepared());
+        let proposal = Proposal::new(&situation, decided, &Machine::unseen(""), &prepared());
         // Nothing in it acts on a terminal.
         let text = proposal.text(None);
         prop_assert!(!text.chars().any(|c| c != '\n' && is_unsafe_to_show(c)), "{text:?}");

@@ -447,6 +447,34 @@ fn who_may_see_little_is_told_what_is_not_known() {
 }
 
 #[test]
+fn nothing_is_written_where_it_would_not_be_read() {
+    let mut bench = Bench::new(Server::start(&[]));
+    let good = bench.config.clone();
+    for (name, words) in [
+        ("conntracker.ini", "name a file .toml"),
+        ("program/conntracker.toml", "Not a directory"),
+    ] {
+        bench.config = bench.env.path(name);
+        let refused = bench.init(3, &["--write"]);
+        assert!(refused.said.contains(words), "{}", refused.said);
+        // What was to be written is printed all the same.
+        assert!(refused.part("Configuration").contains("\naudit_log = "));
+        assert!(!bench.config.exists());
+    }
+    // A link to nowhere is something that is there, too.
+    fs::create_dir_all(good.parent().expect("a folder")).expect("a folder");
+    std::os::unix::fs::symlink(bench.env.path("elsewhere"), &good).expect("a link");
+    bench.config = good;
+    let refused = bench.init(3, &["--write"]);
+    assert!(
+        refused.said.contains("is there already"),
+        "{}",
+        refused.said
+    );
+    assert!(!bench.env.path("elsewhere").exists());
+}
+
+#[test]
 fn without_a_server_it_says_what_can_be_said() {
     let mut bench = Bench::new(Server::start_bare("UTC", &[]));
     bench.server.kill9();
