@@ -64,7 +64,11 @@ pub(super) fn print(flags: &InitFlags, settings: &Settings) -> Result<ExitStatus
 fn look(flags: &InitFlags, settings: &Settings) -> Result<(Situation, Machine)> {
     let folder = Path::new(config::DEFAULT_FOLDER);
     let file = config::file(settings.config.as_deref(), std::env::vars_os(), folder);
-    let file_exists = file.try_exists().unwrap_or(true);
+    let file_exists = match file.try_exists() {
+        Ok(exists) => exists,
+        // What can't be seen is told when it is read.
+        Err(error) => error.kind() != io::ErrorKind::NotADirectory,
+    };
     let default = folder.join("conntracker.toml");
     let read = Files {
         file_exists,

@@ -113,7 +113,7 @@ fn doubts_about(known: &Account, config: &Config, notes: &mut Notes) -> Option<S
         .trim_end_matches(';')
         .to_owned();
     if known.locked == Some(true) {
-        notes.doubt(format!("{named} is locked"));
+        notes.doubt(format!("why {named} is locked: this lets it in again"));
         return Some(
             Statement::new("ALTER USER", known, "ACCOUNT UNLOCK")
                 .sql()

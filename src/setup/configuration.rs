@@ -103,7 +103,7 @@ fn audit_log(situation: &Situation, seen: &Seen, notes: &mut Notes) -> Vec<PathB
     }
     if situation.log_is_given {
         notes.doubt(format!(
-            "audit_log was {}, and the server writes {}",
+            "which log is meant: audit_log was {}, and the server writes {}",
             names(&situation.wanted.audit_log),
             shown(live)
         ));

@@ -37,7 +37,7 @@ pub(super) fn of_server(facts: &Facts, zones: &Zones, notes: &mut Notes) -> Zone
             return zone;
         }
         notes.doubt(format!(
-            "time_zone {zone} is not the server's, whose clock is at UTC{offset} ({}) now",
+            "why time_zone is {zone}: the server's clock is at UTC{offset} ({}) now, which is another one",
             shown(system)
         ));
     }
