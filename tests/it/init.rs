@@ -242,6 +242,10 @@ fn a_bare_server_is_watched_after_what_is_printed_was_pasted() {
             .mode();
         assert_eq!(mode & 0o777, 0o644);
 
+        // Its commands are for the whole machine; here it is enough that a shell understands them.
+        let mut shell = Command::new("bash");
+        let first_steps = shell.args(["-n", "-c", &printed.part("Shell")]).status();
+        assert!(first_steps.expect("a shell").success(), "{}", printed.text);
         bench.paste(&printed);
         bench.runs();
         // What holds now is lost with the next start, unless it stands in a file.

@@ -33,7 +33,7 @@ use value::{COLLECTOR, SERVER, SOURCE, count, encode, encode_name, name, seconds
 /// The tables, as `conntracker schema --store mariadb` prints them for the usual database.
 const SCHEMA: &str = include_str!("../../../sql/schema.sql");
 
-/// Version of [`SCHEMA`].
+/// The version of the tables that this program knows.
 pub const VERSION: u64 = 2;
 
 /// The database that [`SCHEMA`] names.
