@@ -8,7 +8,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::builder::{NonEmptyStringValueParser, OsStringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
@@ -20,6 +20,7 @@ use crate::time::Span;
 
 const EXAMPLES: &str = "\
 Examples:
+  conntracker init                        what has to be set up on this database host?
   conntracker                             read what is new; for cron or a systemd timer
   conntracker accounts --unused-for 90d   accounts without a sign of use for 90 days
   conntracker failures --since 24h        who failed to log in during the last 24 hours
@@ -65,6 +66,7 @@ where
         }
         Some(Commands::Check(With { flags, settings })) => (Command::Check(flags), settings),
         Some(Commands::Which(With { flags, settings })) => (Command::Which(flags), settings),
+        Some(Commands::Init(With { flags, settings })) => (Command::Init(flags), settings),
         Some(Commands::Schema(settings)) => (Command::Schema, settings),
         Some(Commands::Config(settings)) => (Command::Config, settings),
         Some(Commands::Version(settings)) => (Command::Version, settings),
@@ -93,6 +95,8 @@ pub enum Command {
     Check(CheckFlags),
     /// Explain the choice of an account.
     Which(WhichFlags),
+    /// Propose what a server needs first.
+    Init(InitFlags),
     /// Print the SQL.
     Schema,
     /// Print the configuration.
@@ -130,6 +134,8 @@ enum Commands {
     Check(With<CheckFlags>),
     /// Show which account the server picks for a login, and why
     Which(With<WhichFlags>),
+    /// Print what fits this machine's server: configuration, account, plugin settings, first steps
+    Init(With<InitFlags>),
     /// Print the SQL of the store's tables
     Schema(Settings),
     /// Print the effective configuration, and where each value comes from
@@ -211,6 +217,17 @@ pub struct WhichFlags {
     /// How to print the rows: table, json or csv
     #[arg(long, default_value = "table", value_parser = Format::parse)]
     pub format: Format,
+}
+
+/// Flags of `init`.
+#[derive(Debug, Args)]
+pub struct InitFlags {
+    /// Write the configuration file, where there is none yet
+    #[arg(long)]
+    pub write: bool,
+    /// Operating system's user who will run conntracker [default: the configured one, or conntracker]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    pub run_as: Option<String>,
 }
 
 /// Settings that every command takes. They win over the environment and the configuration file.
@@ -332,6 +349,22 @@ mod tests {
             Command::Run(RunFlags { report: false })
         ));
         assert!(parse("conntracker --report accounts").is_err());
+    }
+
+    #[test]
+    fn init_writes_only_when_told_to() {
+        for (line, expected) in [
+            ("conntracker init", (false, None)),
+            ("conntracker init --run-as app --write", (true, Some("app"))),
+        ] {
+            match parse(line).unwrap().command {
+                Command::Init(InitFlags { write, run_as }) => {
+                    assert_eq!((write, run_as.as_deref()), expected, "{line}");
+                }
+                other => panic!("{line}: {other:?}"),
+            }
+        }
+        assert!(parse("conntracker --write").is_err());
     }
 
     #[test]

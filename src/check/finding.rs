@@ -248,7 +248,7 @@ pub(super) fn lock_and_drop(account: &Account) -> String {
 }
 
 /// A path as one word of a shell.
-pub(super) fn shell_path(path: &Path) -> String {
+pub(crate) fn shell_path(path: &Path) -> String {
     shell(path.as_os_str().as_bytes())
 }
 

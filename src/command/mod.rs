@@ -4,6 +4,7 @@ mod accounts;
 mod check;
 mod config;
 mod failures;
+mod init;
 mod quarantine;
 pub mod run;
 mod schema;
@@ -36,6 +37,7 @@ pub fn dispatch(invocation: &Invocation) -> Result<ExitStatus> {
         Command::Check(flags) => until_pipe_closes(check::run(flags, &load(settings)?.config)),
         Command::Which(flags) => until_pipe_closes(which::print(flags, &load(settings)?.config)),
         Command::Config => until_pipe_closes(config::print(&load(settings)?)),
+        Command::Init(flags) => until_pipe_closes(init::print(flags, settings)),
         // These two must work where the configuration does not.
         Command::Schema => until_pipe_closes(schema::print(settings)),
         Command::Version => until_pipe_closes(version::print()),
@@ -55,8 +57,8 @@ fn run_and_report(flags: &RunFlags, loaded: &Loaded) -> Result<ExitStatus> {
     Ok(status.max(until_pipe_closes(accounts::print(&all, &loaded.config))?))
 }
 
-/// The configuration, the settings of the command line laid over it.
-fn load(settings: &Settings) -> Result<Loaded> {
+/// The settings of the command line.
+fn flags(settings: &Settings) -> Result<Vec<Layer>> {
     let mut flags = Vec::new();
     if !settings.audit_log.is_empty() {
         let paths = settings.audit_log.iter().map(|path| path.as_os_str());
@@ -93,10 +95,15 @@ fn load(settings: &Settings) -> Result<Loaded> {
             flags.push(Layer::flag(flag, key, value)?);
         }
     }
+    Ok(flags)
+}
+
+/// The configuration, the settings of the command line laid over it.
+fn load(settings: &Settings) -> Result<Loaded> {
     let folder = Path::new(crate::config::DEFAULT_FOLDER);
     let loaded = crate::config::load(
         settings.config.as_deref(),
-        flags,
+        flags(settings)?,
         std::env::vars_os(),
         folder,
     )?;
