@@ -360,16 +360,20 @@ mod tests {
     #[test]
     fn what_completions_offer_is_understood() {
         fn each(command: &clap::Command) -> Vec<(String, String)> {
-            let own = command.get_arguments().flat_map(|argument| {
-                let values = argument.get_possible_values();
-                let name = argument.get_long().unwrap_or_default().to_owned();
-                values.into_iter().map(move |value| {
-                    (
-                        command.get_name().to_owned(),
-                        format!("--{name}={}", value.get_name()),
-                    )
-                })
-            });
+            let with_value = |argument: &&Arg| argument.get_action().takes_values();
+            let own = command
+                .get_arguments()
+                .filter(with_value)
+                .flat_map(|argument| {
+                    let values = argument.get_possible_values();
+                    let name = argument.get_long().unwrap_or_default().to_owned();
+                    values.into_iter().map(move |value| {
+                        (
+                            command.get_name().to_owned(),
+                            format!("--{name}={}", value.get_name()),
+                        )
+                    })
+                });
             own.chain(command.get_subcommands().flat_map(each))
                 .collect()
         }
