@@ -6,8 +6,8 @@
 -- conntracker's own account needs no more than this (the operating system's user of that name comes
 -- in over the unix socket, without a password):
 --
---   CREATE USER conntrack@localhost IDENTIFIED VIA unix_socket;
---   GRANT SELECT, INSERT, UPDATE, DELETE, EXECUTE ON conntrack.* TO conntrack@localhost;
+--   CREATE USER conntracker@localhost IDENTIFIED VIA unix_socket;
+--   GRANT SELECT, INSERT, UPDATE, DELETE, EXECUTE ON conntrack.* TO conntracker@localhost;
 --
 -- and with ALL on conntrack.* it creates and migrates the tables by itself. Who only reads needs
 -- GRANT SELECT ON conntrack.*.

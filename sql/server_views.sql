@@ -3,8 +3,8 @@
 -- An administrator creates these; they run with his rights (SQL SECURITY DEFINER) and show no secret:
 -- of a password only whether there is one. conntracker's account then needs, beside its own tables:
 --
---   GRANT SELECT ON conntrack.* TO conntrack@localhost;
---   GRANT EXECUTE ON PROCEDURE conntrack.server_connections TO conntrack@localhost;
+--   GRANT SELECT ON conntrack.* TO conntracker@localhost;
+--   GRANT EXECUTE ON PROCEDURE conntrack.server_connections TO conntracker@localhost;
 
 -- The accounts: columns of mysql.global_priv, its JSON without secrets. `auth_or` is the list of
 -- alternatives (IDENTIFIED VIA … OR …), of which the first eight are shown.

@@ -5,12 +5,14 @@
 //! `--audit-log A accounts --audit-log B` drop A without a word, so every command takes
 //! [`Settings`] of its own, and [`read`] joins the two.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-use clap::builder::{NonEmptyStringValueParser, OsStringValueParser, TypedValueParser};
+use clap::builder::{
+    NonEmptyStringValueParser, OsStringValueParser, PossibleValue, TypedValueParser,
+};
 use clap::error::ErrorKind;
-use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
+use clap::{Arg, ArgAction, Args, CommandFactory, Parser, Subcommand};
 
 use crate::check::registry::{self, Check};
 use crate::config::StoreKind;
@@ -78,6 +80,11 @@ where
     }
     let settings = settings.join(later).map_err(conflict)?;
     Ok(Invocation { command, settings })
+}
+
+/// The command line as clap knows it, for what describes it: man pages and shell completions.
+pub fn definition() -> clap::Command {
+    Cli::command()
 }
 
 /// The commands with their flags.
@@ -170,7 +177,7 @@ pub struct AccountsFlags {
     #[arg(long, value_name = "NAME", value_parser = name_parser())]
     pub server: Option<Name>,
     /// How to print them: table, json or csv
-    #[arg(long, default_value = "table", value_parser = Format::parse)]
+    #[arg(long, default_value = "table", value_parser = format_parser(), hide_possible_values = true)]
     pub format: Format,
 }
 
@@ -184,7 +191,7 @@ pub struct SinceFlags {
     #[arg(long, value_name = "NAME", value_parser = name_parser())]
     pub server: Option<Name>,
     /// How to print them: table, json or csv
-    #[arg(long, default_value = "table", value_parser = Format::parse)]
+    #[arg(long, default_value = "table", value_parser = format_parser(), hide_possible_values = true)]
     pub format: Format,
 }
 
@@ -192,13 +199,15 @@ pub struct SinceFlags {
 #[derive(Debug, Args)]
 pub struct CheckFlags {
     /// How to print what was found: table, json or nagios
-    #[arg(long, default_value = "table", value_parser = CheckFormat::parse)]
+    #[arg(long, default_value = "table", value_parser = check_format_parser(), hide_possible_values = true)]
     pub format: CheckFormat,
     /// Only these checks
-    #[arg(long, value_name = "CHECK,…", value_delimiter = ',', value_parser = registry::parse)]
+    #[arg(long, value_name = "CHECK,…", value_delimiter = ',', value_parser = check_parser(),
+          hide_possible_values = true)]
     pub only: Vec<&'static Check>,
     /// Not these checks
-    #[arg(long, value_name = "CHECK,…", value_delimiter = ',', value_parser = registry::parse)]
+    #[arg(long, value_name = "CHECK,…", value_delimiter = ',', value_parser = check_parser(),
+          hide_possible_values = true)]
     pub skip: Vec<&'static Check>,
     /// Also write all of it, with every check's result, to this file (JSON)
     #[arg(long, value_name = "FILE")]
@@ -215,7 +224,7 @@ pub struct WhichFlags {
     #[arg(value_parser = name_parser())]
     pub host: Name,
     /// How to print the rows: table, json or csv
-    #[arg(long, default_value = "table", value_parser = Format::parse)]
+    #[arg(long, default_value = "table", value_parser = format_parser(), hide_possible_values = true)]
     pub format: Format,
 }
 
@@ -247,7 +256,7 @@ pub struct Settings {
     #[arg(long, value_name = "NAME")]
     pub server_name: Option<String>,
     /// Where the answer is kept: sqlite, mariadb; may be repeated
-    #[arg(long, value_name = "STORE", value_parser = StoreKind::parse)]
+    #[arg(long, value_name = "STORE", value_parser = store_parser(), hide_possible_values = true)]
     pub store: Vec<StoreKind>,
     /// SQLite file
     #[arg(long, value_name = "PATH")]
@@ -298,6 +307,57 @@ impl Settings {
     }
 }
 
+/// Tells shell completions which values there are. Clap's own parser for such would also have the last
+/// word on any other value, and its message does not say what to write.
+#[derive(Clone)]
+struct OneOf<P, const N: usize> {
+    values: [&'static str; N],
+    parser: P,
+}
+
+impl<P: TypedValueParser, const N: usize> TypedValueParser for OneOf<P, N> {
+    type Value = P::Value;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<Self::Value, clap::Error> {
+        self.parser.parse_ref(command, argument, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(self.values.into_iter().map(PossibleValue::new)))
+    }
+}
+
+fn format_parser() -> impl TypedValueParser<Value = Format> {
+    one_of(["table", "json", "csv"], Format::parse)
+}
+
+fn check_format_parser() -> impl TypedValueParser<Value = CheckFormat> {
+    one_of(["table", "json", "nagios"], CheckFormat::parse)
+}
+
+fn store_parser() -> impl TypedValueParser<Value = StoreKind> {
+    one_of(["sqlite", "mariadb"], StoreKind::parse)
+}
+
+fn check_parser() -> impl TypedValueParser<Value = &'static Check> {
+    one_of(
+        registry::CHECKS.each_ref().map(|check| check.id),
+        registry::parse,
+    )
+}
+
+fn one_of<const N: usize, P: TypedValueParser>(
+    values: [&'static str; N],
+    parser: P,
+) -> OneOf<P, N> {
+    OneOf { values, parser }
+}
+
 /// Takes the bytes of an argument as they are: a server's name need not be UTF-8.
 fn name_parser() -> impl TypedValueParser<Value = Name> {
     OsStringValueParser::new().map(|text: OsString| Name(text.into_encoded_bytes()))
@@ -314,6 +374,38 @@ mod tests {
     #[test]
     fn clap_finds_no_contradiction() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_completions_offer_is_understood() {
+        fn each(command: &clap::Command) -> Vec<(String, String)> {
+            let with_value = |argument: &&Arg| argument.get_action().takes_values();
+            let own = command
+                .get_arguments()
+                .filter(with_value)
+                .flat_map(|argument| {
+                    let values = argument.get_possible_values();
+                    let name = argument.get_long().unwrap_or_default().to_owned();
+                    values.into_iter().map(move |value| {
+                        (
+                            command.get_name().to_owned(),
+                            format!("--{name}={}", value.get_name()),
+                        )
+                    })
+                });
+            own.chain(command.get_subcommands().flat_map(each))
+                .collect()
+        }
+        let offered = each(&definition());
+        assert!(offered.len() > 2 * registry::CHECKS.len());
+        for (command, argument) in offered {
+            let line = match &*command {
+                "conntracker" => format!("conntracker {argument}"),
+                "which" => format!("conntracker which app localhost {argument}"),
+                command => format!("conntracker {command} {argument}"),
+            };
+            assert!(parse(&line).is_ok(), "{line}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! ([`crate::audit_log::timestamp`]) and where a table for people is printed.
 
 use std::fmt;
+use std::path::Path;
 
 use chrono::{
     DateTime, Datelike, FixedOffset, NaiveDate, NaiveDateTime, Offset, TimeZone, Timelike, Utc,
@@ -132,6 +133,10 @@ impl Zone {
             if let Some(zone) = Self::parse(name) {
                 return Some(zone);
             }
+        } else if let Ok(false) = Path::new("/etc/localtime").try_exists() {
+            // localtime(5): "If /etc/localtime is missing, the default UTC timezone is used." It is
+            // in a bare system, and the clock of a server there shows the same.
+            return Some(Self::UTC);
         }
         Self::parse(&iana_time_zone::get_timezone().ok()?)
     }

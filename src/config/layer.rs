@@ -20,7 +20,7 @@ use crate::name::escape;
 
 /// What kind of value a key takes.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Text,
     List,
     /// A number, or true or false.
@@ -28,7 +28,7 @@ enum Kind {
 }
 
 /// Every key, the kind of its value, and what would be right.
-const KEYS: [(&str, Kind, &str); 24] = [
+pub(super) const KEYS: [(&str, Kind, &str); 24] = [
     (
         "audit_log",
         Kind::List,

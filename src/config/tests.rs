@@ -384,3 +384,51 @@ fn a_password_is_not_shown() {
         Some(false)
     );
 }
+
+/// The settings in the comments of the packaged example: key, and the line in its table.
+fn settings_of_the_example() -> Vec<(String, String)> {
+    let text = include_str!("../../packaging/conntracker.toml");
+    let mut table = None;
+    let mut settings = Vec::new();
+    for line in text.lines() {
+        if let Some(name) = line.strip_prefix('[') {
+            table = Some(name.trim_end_matches(']'));
+        }
+        let setting = line.strip_prefix('#').filter(|text| !text.starts_with(' '));
+        if let Some((key, _)) = setting.and_then(|setting| setting.split_once(" = ")) {
+            let setting = setting.unwrap_or_default();
+            settings.push(match table {
+                Some(table) => (format!("{table}.{key}"), format!("[{table}]\n{setting}")),
+                None => (key.to_owned(), setting.to_owned()),
+            });
+        }
+    }
+    settings
+}
+
+#[test]
+fn the_packaged_example_changes_nothing_as_it_stands() {
+    let text = include_str!("../../packaging/conntracker.toml");
+    assert_eq!(
+        Setting::new().toml(text).load().unwrap().config,
+        Setting::new().load().unwrap().config
+    );
+}
+
+#[test]
+fn the_packaged_example_has_every_key_once_and_each_is_right() {
+    let mut keys: Vec<_> = layer::KEYS.iter().map(|(key, ..)| *key).collect();
+    let settings = settings_of_the_example();
+    let mut shown: Vec<_> = settings.iter().map(|(key, _)| key.as_str()).collect();
+    keys.sort_unstable();
+    shown.sort_unstable();
+    assert_eq!(shown, keys);
+    let defaults = Setting::new().load().unwrap();
+    for (key, setting) in &settings {
+        let with = Setting::new().toml(setting).load().unwrap();
+        assert_ne!(with.origins[&**key], "default", "{setting}");
+        if defaults.origins[&**key] == "default" {
+            assert_eq!(with.config, defaults.config, "{setting}");
+        }
+    }
+}

@@ -8,12 +8,13 @@
 mod legacy;
 mod write;
 
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::unistd::geteuid;
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{
     Connection, ErrorCode, OpenFlags, OptionalExtension, ToSql, Transaction, TransactionBehavior,
@@ -179,7 +180,8 @@ impl Sqlite {
     }
 }
 
-/// Creates the file empty, readable by nobody else, and its folder.
+/// Creates the file empty, readable by nobody else, and its folder. Root's is given to the owner of the
+/// folder: who tries a first run as root must not lock out the service's user, whose folder it is.
 fn create(path: &Path) -> io::Result<()> {
     if let Some(folder) = path.parent()
         && !folder.as_os_str().is_empty()
@@ -198,6 +200,13 @@ fn create(path: &Path) -> io::Result<()> {
     {
         // Another run may have been faster.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Ok(file) if geteuid().is_root() => {
+            let folder = path
+                .parent()
+                .filter(|folder| !folder.as_os_str().is_empty());
+            let folder = fs::metadata(folder.unwrap_or(Path::new(".")))?;
+            fchown(file, Some(folder.uid()), Some(folder.gid()))
+        }
         other => other.map(|_| ()),
     }
 }

@@ -2,12 +2,13 @@
 //! to do, and the next one, when that is done, catches up.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use conntracker::store::Sqlite;
+use nix::unistd::geteuid;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -313,6 +314,20 @@ fn a_new_file_is_private_and_an_old_one_keeps_its_mode() {
     env.collect();
     assert_eq!(format!("{:o}", mode(env.sqlite_path())), "640");
     assert_eq!(names(&env), ["alice", "bob"]);
+}
+
+/// Else a first run by root, to try it, would lock out the service's user.
+#[test]
+fn a_new_file_belongs_to_the_owner_of_its_folder() {
+    let env = TestEnv::new();
+    let folder = env.sqlite_path().parent().expect("a folder");
+    if geteuid().is_root() {
+        chown(folder, Some(65_534), Some(65_534)).expect("the folder's owner");
+    }
+    write_log(&env, "");
+    env.collect();
+    let owner = |path: &Path| fs::metadata(path).map(|meta| (meta.uid(), meta.gid()));
+    assert_eq!(owner(env.sqlite_path()).unwrap(), owner(folder).unwrap());
 }
 
 const BOB: &str = "20261122 19:00:01,db1,bob,10.0.0.2,6,0,CONNECT,,,0\n";
