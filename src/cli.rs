@@ -12,16 +12,21 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
+use crate::check::State;
 use crate::check::registry::{self, Check};
 use crate::config::StoreKind;
 use crate::name::Name;
-use crate::report::{CheckFormat, Format};
+use crate::report::{CheckFormat, Format, TABLE_ROWS};
+use crate::store::SortBy;
 use crate::time::Span;
+use crate::wildcard::Wildcard;
 
 const EXAMPLES: &str = "\
 Examples:
   conntracker                             read what is new; for cron or a systemd timer
   conntracker accounts --unused-for 90d   accounts without a sign of use for 90 days
+  conntracker accounts --state never_used --sort name
+                                          what the last check found, one by one
   conntracker failures --since 24h        who failed to log in during the last 24 hours
   conntracker check                       is the server used, and exposed, as it should be?
   conntracker which app 10.0.5.21         which account is picked for that login, and why?
@@ -154,18 +159,62 @@ pub struct RunFlags {
     pub report: bool,
 }
 
+/// Flags of every list.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ListFlags {
+    /// Only this server's
+    #[arg(long, value_name = "NAME", value_parser = name_parser())]
+    pub server: Option<Name>,
+    /// How to print them: table, json, ndjson (an object a line) or csv
+    #[arg(long, default_value = "table", value_parser = Format::parse)]
+    pub format: Format,
+    /// Not more rows than this; 0: all [default: 1000 in a table, else all]
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+}
+
+impl ListFlags {
+    /// How many rows to print at the most.
+    pub fn limit(&self) -> u64 {
+        match (self.limit, self.format) {
+            (Some(0), _) => u64::MAX,
+            (Some(limit), _) => limit,
+            // It is held in memory.
+            (None, Format::Table) => TABLE_ROWS,
+            (None, _) => u64::MAX,
+        }
+    }
+}
+
 /// Flags of `accounts`.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct AccountsFlags {
     /// Only accounts without a sign of use for so long: 90d, 36h, 2w
     #[arg(long, value_name = "SPAN", value_parser = Span::parse)]
     pub unused_for: Option<Span>,
-    /// Only this server's accounts
-    #[arg(long, value_name = "NAME", value_parser = name_parser())]
-    pub server: Option<Name>,
-    /// How to print them: table, json or csv
-    #[arg(long, default_value = "table", value_parser = Format::parse)]
-    pub format: Format,
+    /// Only this user name, upper and lower case told apart; * stands for anything: 'app_*'
+    #[arg(long, value_name = "PATTERN", value_parser = wildcard_parser(), allow_hyphen_values = true)]
+    pub name: Option<Wildcard>,
+    /// Only this client host (with --state: this host pattern, as text); * stands for anything
+    #[arg(long, value_name = "PATTERN", value_parser = wildcard_parser(), allow_hyphen_values = true)]
+    pub host: Option<Wildcard>,
+    /// Instead: the server's accounts that the last `check` judged so: unused, never_used, unknown,
+    /// locked, active, connected, system, role
+    #[arg(
+        long, value_name = "STATE,…", value_delimiter = ',', value_parser = State::parse,
+        conflicts_with = "unused_for"
+    )]
+    pub state: Vec<State>,
+    /// By last-active, last-seen, first-seen, connects, name or host, the oldest and the least first,
+    /// before them what is not known [default: by server, name and host]
+    #[arg(long, value_name = "ORDER", value_parser = SortBy::parse)]
+    pub sort: Option<SortBy>,
+    /// The same from its end
+    #[arg(long)]
+    pub reverse: bool,
+    /// What every list takes.
+    #[command(flatten)]
+    pub list: ListFlags,
 }
 
 /// Flags of `failures` and `quarantine`.
@@ -174,12 +223,9 @@ pub struct SinceFlags {
     /// Only what happened within the last: 24h, 90m, 7d
     #[arg(long, value_name = "SPAN", value_parser = Span::parse)]
     pub since: Option<Span>,
-    /// Only this server's
-    #[arg(long, value_name = "NAME", value_parser = name_parser())]
-    pub server: Option<Name>,
-    /// How to print them: table, json or csv
-    #[arg(long, default_value = "table", value_parser = Format::parse)]
-    pub format: Format,
+    /// What every list takes.
+    #[command(flatten)]
+    pub list: ListFlags,
 }
 
 /// Flags of `check`.
@@ -208,7 +254,7 @@ pub struct WhichFlags {
     /// Where the client is: an address, a name, or localhost
     #[arg(value_parser = name_parser())]
     pub host: Name,
-    /// How to print the rows: table, json or csv
+    /// How to print the rows: table, json, ndjson or csv
     #[arg(long, default_value = "table", value_parser = Format::parse)]
     pub format: Format,
 }
@@ -286,6 +332,10 @@ fn name_parser() -> impl TypedValueParser<Value = Name> {
     OsStringValueParser::new().map(|text: OsString| Name(text.into_encoded_bytes()))
 }
 
+fn wildcard_parser() -> impl TypedValueParser<Value = Wildcard> {
+    OsStringValueParser::new().try_map(|text: OsString| Wildcard::parse(&text.into_encoded_bytes()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -344,9 +394,16 @@ mod tests {
             ),
             (
                 "conntracker accounts --format yaml",
-                "write table, json or csv",
+                "write table, json, ndjson or csv",
             ),
             ("conntracker --store oracle", "write sqlite or mariadb"),
+            ("conntracker accounts --sort size", "write last-active,"),
+            ("conntracker accounts --state unused,gone", "write unused,"),
+            ("conntracker accounts --name a\\b", "write \\\\ for a"),
+            (
+                "conntracker accounts --state unused --unused-for 90d",
+                "cannot be used with",
+            ),
         ] {
             let message = parse(line).unwrap_err().to_string();
             assert!(message.contains(said), "{line}: {message}");

@@ -34,3 +34,4 @@ pub mod server;
 pub mod store;
 pub mod tally;
 pub mod time;
+pub mod wildcard;

@@ -13,10 +13,10 @@ mod which;
 use std::io::{self, BufWriter, StdoutLock, Write};
 use std::path::Path;
 
-use crate::cli::{Command, Invocation, RunFlags, Settings};
+use crate::cli::{AccountsFlags, Command, Invocation, ListFlags, RunFlags, Settings};
 use crate::config::{Config, Layer, Loaded, MariaDbConfig, StoreKind};
 use crate::error::{Error, ExitStatus, Result};
-use crate::report::Format;
+use crate::report::{Format, Look, Printed};
 use crate::store::{MariaDb, Sqlite, Store};
 
 /// Does what was asked for.
@@ -47,11 +47,7 @@ fn run_and_report(flags: &RunFlags, loaded: &Loaded) -> Result<ExitStatus> {
     if !flags.report {
         return Ok(status);
     }
-    let all = crate::cli::AccountsFlags {
-        unused_for: None,
-        server: None,
-        format: Format::Table,
-    };
+    let all = AccountsFlags::default();
     Ok(status.max(until_pipe_closes(accounts::print(&all, &loaded.config))?))
 }
 
@@ -124,12 +120,50 @@ fn stdout() -> BufWriter<StdoutLock<'static>> {
     BufWriter::with_capacity(64 * 1024, io::stdout().lock())
 }
 
-/// Tells a person why a table is empty; a program sees it in the output itself.
-fn explain_emptiness(format: Format, rows: u64, message: &str) {
-    if rows == 0 && format == Format::Table && log::max_level() >= log::Level::Warn {
-        // If not even that can be written, there is no one left to tell.
-        let _ = writeln!(io::stderr(), "conntracker: {message}");
+/// Ends a list for a person: says why it is empty, on a terminal what it holds, and how many rows it
+/// does not show. A program sees all that in the output itself.
+fn conclude(
+    list: &ListFlags,
+    look: &Look,
+    printed: &Printed,
+    mut out: impl Write,
+    nothing: &str,
+    summary: &str,
+) -> Result<()> {
+    if list.format != Format::Table || log::max_level() < log::Level::Warn {
+        return Ok(());
     }
+    // If what is for stderr can't be written, there is no one left to tell.
+    if printed.rows == 0 {
+        let _ = writeln!(io::stderr(), "conntracker: {nothing}");
+        return Ok(());
+    }
+    if look.width.is_some() {
+        let common = printed.common.iter();
+        let common = common.map(|(column, value)| match *column {
+            "checked_at" => format!("; judged {value}"),
+            column => format!("; {column} {value}"),
+        });
+        let common: String = common.collect();
+        writeln!(out, "\n{summary}{common}; times in {}", look.zone)?;
+        if printed.cut {
+            writeln!(out, "…: names cut short; --format json has them whole")?;
+        }
+        out.flush()?;
+    }
+    if let more @ 1.. = printed.rows - printed.shown {
+        let _ = writeln!(
+            io::stderr(),
+            "conntracker: {more} more rows are not shown; --limit 0 shows all"
+        );
+    }
+    Ok(())
+}
+
+/// `1 account`, `2 accounts`.
+fn counted(number: u64, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
 }
 
 /// `conntracker accounts | head` closes our output when it has seen enough: that is no failure.
