@@ -75,9 +75,8 @@ where
         Some(Commands::Version(settings)) => (Command::Version, settings),
     };
     match &mut command {
-        Command::Run(flags) => flags.report |= run.report,
-        _ if run.report => return Err(conflict("--report belongs to the command 'run'".into())),
-        _ => {}
+        Command::Run(flags) => *flags = run.join(std::mem::take(flags)).map_err(conflict)?,
+        _ => run.are_none().map_err(conflict)?,
     }
     let settings = settings.join(later).map_err(conflict)?;
     Ok(Invocation { command, settings })
@@ -157,6 +156,46 @@ pub struct RunFlags {
     /// When done, print what `accounts` prints
     #[arg(long)]
     pub report: bool,
+    /// When done, write figures for Prometheus to this file, for node_exporter's textfile collector; its
+    /// name ends in .prom
+    #[arg(long, value_name = "PATH")]
+    pub textfile: Option<PathBuf>,
+    /// Also those of each account name and client host, which may be many series
+    #[arg(long)]
+    pub textfile_accounts: bool,
+}
+
+impl RunFlags {
+    /// These, and those typed after the command's name. The error is a usage error's message.
+    fn join(self, later: Self) -> Result<Self, String> {
+        Ok(Self {
+            report: self.report | later.report,
+            textfile: either("--textfile <PATH>", self.textfile, later.textfile)?,
+            textfile_accounts: self.textfile_accounts | later.textfile_accounts,
+        })
+    }
+
+    /// They stand before the name of another command.
+    fn are_none(&self) -> Result<(), String> {
+        let given = [
+            ("--report", self.report),
+            ("--textfile", self.textfile.is_some()),
+            ("--textfile-accounts", self.textfile_accounts),
+        ];
+        match given.iter().find(|(_, given)| *given) {
+            Some((flag, _)) => Err(format!("{flag} belongs to the command 'run'")),
+            None => Ok(()),
+        }
+    }
+}
+
+fn either<T>(flag: &str, before: Option<T>, after: Option<T>) -> Result<Option<T>, String> {
+    match (before, after) {
+        (Some(_), Some(_)) => Err(format!(
+            "the argument '{flag}' cannot be used multiple times"
+        )),
+        (before, after) => Ok(before.or(after)),
+    }
 }
 
 /// Flags of every list.
@@ -298,14 +337,6 @@ pub struct Settings {
 impl Settings {
     /// These, and those typed after the command's name. The error is a usage error's message.
     fn join(mut self, later: Self) -> Result<Self, String> {
-        fn either<T>(flag: &str, before: Option<T>, after: Option<T>) -> Result<Option<T>, String> {
-            match (before, after) {
-                (Some(_), Some(_)) => Err(format!(
-                    "the argument '{flag}' cannot be used multiple times"
-                )),
-                (before, after) => Ok(before.or(after)),
-            }
-        }
         self.audit_log.extend(later.audit_log);
         self.store.extend(later.store);
         let joined = Self {
@@ -373,15 +404,23 @@ mod tests {
         ] {
             let command = parse(line).unwrap().command;
             assert!(
-                matches!(command, Command::Run(RunFlags { report: true })),
+                matches!(command, Command::Run(RunFlags { report: true, .. })),
                 "{line}"
             );
         }
         assert!(matches!(
             parse("conntracker").unwrap().command,
-            Command::Run(RunFlags { report: false })
+            Command::Run(RunFlags { report: false, .. })
         ));
         assert!(parse("conntracker --report accounts").is_err());
+        assert!(parse("conntracker --textfile a.prom accounts").is_err());
+        assert!(parse("conntracker --textfile a.prom run --textfile b.prom").is_err());
+        let line = "conntracker --textfile a.prom run --textfile-accounts";
+        let Command::Run(flags) = parse(line).unwrap().command else {
+            panic!("another command");
+        };
+        assert_eq!(flags.textfile, Some("a.prom".into()));
+        assert!(flags.textfile_accounts);
     }
 
     #[test]

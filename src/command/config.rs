@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::check::registry::Check;
-use crate::config::{CheckConfig, Loaded, MariaDbConfig};
+use crate::config::{CheckConfig, Loaded, MariaDbConfig, RunConfig};
 use crate::error::{ExitStatus, Result};
 use crate::mariadb::Access;
 use crate::name::{escape, is_unsafe_to_show};
@@ -37,6 +37,7 @@ fn toml(loaded: &Loaded) -> String {
         ),
         line(server_name, "server_name"),
         line(format!("stores = {}", list(stores)), "stores"),
+        table("run", &run(&config.run), loaded),
         table(
             "sqlite",
             &[("path", Some(path_string(&config.sqlite.path)))],
@@ -66,6 +67,17 @@ fn table(name: &str, settings: &[(&str, Option<String>)], loaded: &Loaded) -> St
     };
     let lines: String = settings.iter().map(line).collect();
     format!("\n[{name}]\n{lines}")
+}
+
+fn run(config: &RunConfig) -> [(&'static str, Option<String>); 2] {
+    let accounts = config.textfile.is_some();
+    [
+        ("textfile", path(&config.textfile)),
+        (
+            "textfile_accounts",
+            accounts.then(|| config.textfile_accounts.to_string()),
+        ),
+    ]
 }
 
 fn mariadb(config: &MariaDbConfig) -> [(&'static str, Option<String>); 9] {

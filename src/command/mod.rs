@@ -7,6 +7,7 @@ mod failures;
 mod quarantine;
 pub mod run;
 mod schema;
+mod textfile;
 mod version;
 mod which;
 
@@ -23,7 +24,7 @@ use crate::store::{MariaDb, Sqlite, Store};
 pub fn dispatch(invocation: &Invocation) -> Result<ExitStatus> {
     let settings = &invocation.settings;
     match &invocation.command {
-        Command::Run(flags) => run_and_report(flags, &load(settings)?),
+        Command::Run(flags) => run_and_report(flags, &load_with(settings, flags)?),
         Command::Accounts(flags) => {
             until_pipe_closes(accounts::print(flags, &load(settings)?.config))
         }
@@ -53,7 +54,21 @@ fn run_and_report(flags: &RunFlags, loaded: &Loaded) -> Result<ExitStatus> {
 
 /// The configuration, the settings of the command line laid over it.
 fn load(settings: &Settings) -> Result<Loaded> {
+    load_with(settings, &RunFlags::default())
+}
+
+/// The same with the settings that only `run` takes.
+fn load_with(settings: &Settings, run: &RunFlags) -> Result<Loaded> {
     let mut flags = Vec::new();
+    if let Some(path) = &run.textfile {
+        flags.push(Layer::flag("--textfile", "run.textfile", path.as_os_str())?);
+    }
+    if run.textfile_accounts {
+        flags.push(Layer::switch(
+            "--textfile-accounts",
+            "run.textfile_accounts",
+        ));
+    }
     if !settings.audit_log.is_empty() {
         let paths = settings.audit_log.iter().map(|path| path.as_os_str());
         flags.push(Layer::flags("--audit-log", "audit_log", paths)?);

@@ -8,6 +8,7 @@
 mod check;
 mod csv;
 mod json;
+pub mod prometheus;
 mod table;
 
 use std::io::{self, IsTerminal, Write};

@@ -206,7 +206,7 @@ fn a_table_has_a_limit_and_says_what_it_does_not_show() {
 #[test]
 fn a_terminal_is_told_what_fits_and_what_the_list_holds() {
     let env = collected(&(login("alice", 5) + &login(&"long".repeat(50), 6)));
-    let script = "script -qec \"stty cols 80; $(printf \"'%s' \" \"$@\")\" /dev/null";
+    let script = "script -qec \"stty rows 24 cols 80; $(printf \"'%s' \" \"$@\")\" /dev/null";
     let mut command = env.shell(script, &["accounts", "--unused-for", "0d"]);
     command.env("NO_COLOR", "1").env("TERM", "xterm");
     let run = env.start_command(command).finish();

@@ -30,3 +30,4 @@ mod properties;
 mod random;
 mod readme;
 mod store;
+mod textfile;
