@@ -209,6 +209,10 @@ time_zone = \"+01:00\"  # from --time-zone
 # server_name = \"db1\"  # default: the serverhost that the log names
 stores = [\"sqlite\"]  # default
 
+[run]
+# textfile  # default: none
+# textfile_accounts  # default: none
+
 [sqlite]
 path = \"/var/lib/conntracker/conntracker.sqlite\"  # default
 
@@ -255,6 +259,9 @@ expect_clients = [\"localhost\", \"127.0.0.1\", \"::1\"]  # default
         ];
         let file = folder.path().join("conntracker.toml");
         let check = r#"
+[run]
+textfile = "/a b/é.prom"
+textfile_accounts = true
 [check]
 expect_clients = ["10.0.0.0/8", "::1", "app1"]
 skip = ["wide-scope"]

@@ -160,7 +160,11 @@ fn conclude(
             column => format!("; {column} {value}"),
         });
         let common: String = common.collect();
-        writeln!(out, "\n{summary}{common}; times in {}", look.zone)?;
+        let zone = match printed.local_times {
+            true => format!("; times in {}", look.zone),
+            false => String::new(),
+        };
+        writeln!(out, "\n{summary}{common}{zone}")?;
         if printed.cut {
             writeln!(out, "…: names cut short; --format json has them whole")?;
         }

@@ -274,6 +274,8 @@ pub struct Printed {
     pub common: Vec<(&'static str, String)>,
     /// Some names were cut short.
     pub cut: bool,
+    /// Times were told without their zone.
+    pub local_times: bool,
 }
 
 /// Prints the rows that `feed` gives to the function that it is handed, the first `limit` of them.

@@ -95,6 +95,7 @@ pub(super) fn print<R: Row>(
         let table = Table::new(look, headings, &rows);
         table.write(&rows, &mut out)?;
         printed.cut = table.cuts(&rows);
+        printed.local_times = matches!(table.detail, Detail::MinuteAndAge | Detail::Minute);
     }
     out.flush()?;
     Ok(printed)
