@@ -160,9 +160,9 @@ impl<'a> Table<'a> {
                 self.write_line(line, out)?;
             }
             for (cell, place) in row.iter().zip(&self.places) {
-                if *place == Place::Below {
+                let text = shown(cell, self.detail, self.look);
+                if *place == Place::Below && !text.is_empty() {
                     let width = self.look.width.map_or(usize::MAX, usize::from);
-                    let text = shown(cell, self.detail, self.look);
                     for line in layout::broken(&text, width.saturating_sub(INDENT)) {
                         writeln!(out, "{:INDENT$}{line}", "")?;
                     }
@@ -178,8 +178,8 @@ impl<'a> Table<'a> {
         match (cell, place) {
             (_, Place::Below) => Vec::new(),
             (Cell::Words(_), Place::Wide(width)) => layout::broken(&text, width),
-            (Cell::Name(_), Place::Wide(width)) => vec![layout::cut(&text, width)],
-            _ => vec![text],
+            (Cell::Name(_) | Cell::Dim(_), Place::Wide(width)) => vec![layout::cut(&text, width)],
+            (Cell::Number(_) | Cell::Time(_), _) => vec![text],
         }
     }
 

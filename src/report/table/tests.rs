@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::super::tests::*;
 use super::super::{Format::Table, Look};
 use super::*;
@@ -92,6 +94,29 @@ fn a_long_name_is_cut_on_a_terminal_only() {
     assert!(printed(Table, &look(), &rows).contains(&long));
 }
 
+proptest! {
+    /// Whoever chooses a name can neither move a figure out of sight nor out of its column.
+    #[test]
+    fn every_line_fits_and_every_figure_is_whole(
+        rows in proptest::collection::vec((any::<Vec<u8>>(), "\\PC{0,70}", any::<u64>()), 1..5),
+        width in 90_u16..200,
+    ) {
+        let rows: Vec<_> = rows
+            .into_iter()
+            .map(|(name, host, connects)| AccountUse { connects, ..account(&name, &host) })
+            .collect();
+        let text = printed(Table, &terminal(width), &rows);
+        prop_assert_eq!(text.lines().count(), rows.len() + 1);
+        for line in text.lines() {
+            prop_assert!(layout::width_of(line) <= usize::from(width), "{}", text);
+        }
+        for (line, row) in text.lines().skip(1).zip(&rows) {
+            let figure = format!(" {}", row.connects);
+            prop_assert!(line.ends_with(&figure), "{}", text);
+        }
+    }
+}
+
 #[test]
 fn rows_that_stand_for_many_say_so() {
     let rows = [
@@ -125,7 +150,16 @@ root  localhost  -                7  it stands where a client that  -       1234
     /var/log/a\\u{202e}.log
 "
     );
+    let nothing_to_say = crate::store::Doubtful {
+        why: String::new(),
+        ..rows[0].clone()
+    };
+    let rows = [rows[0].clone(), nothing_to_say];
     let narrow = printed(Table, &terminal(66), &rows);
+    assert!(
+        narrow.lines().all(|line| !line.trim().is_empty()),
+        "{narrow}"
+    );
     assert!(
         narrow.contains("\n    it stands where a client"),
         "{narrow}"
