@@ -294,7 +294,7 @@ fn quoted(value: &str) -> String {
     value.replace('\n', "\\n")
 }
 
-/// The time of the last success in a file that [`print`] wrote.
+/// The time of the last success in a file that [`print()`] wrote.
 pub fn last_success(text: &str) -> Option<UtcSeconds> {
     let value = |line: &str| line.strip_prefix(LAST_SUCCESS)?.trim().parse().ok();
     let at = text.lines().find_map(value)?;

@@ -296,6 +296,30 @@ fn accounts_are_counted_by_state_and_told_one_by_one_on_request() {
 }
 
 #[test]
+fn there_is_a_limit_to_the_series_of_accounts() {
+    let log: String = (0..10_003)
+        .map(|n| {
+            let at = format!("20261122 {:02}:{:02}:00", n / 600, n / 10 % 60);
+            login(&format!("user{n:05}"), n).replace("20261122 19:00:00", &at)
+        })
+        .collect();
+    let env = TestEnv::new();
+    fs::write(env.log_path(), log).expect("a log");
+    let (log, path) = (env.log_path().to_str().unwrap(), env.path("c.prom"));
+    let textfile = ["--textfile", path.to_str().unwrap(), "--textfile-accounts"];
+    env.run(&[&["run", "--audit-log", log], &textfile[..]].concat())
+        .is_silent_success();
+    let text = figures(&path);
+    let rows = text
+        .lines()
+        .filter(|line| line.starts_with("conntracker_account_connects_total{"));
+    assert_eq!(rows.count(), 10_000);
+    assert_eq!(value(&text, "conntracker_account_series_omitted"), 3.0);
+    // Those that were used last stay.
+    assert!(text.contains("name=\"user10002\"") && !text.contains("name=\"user00000\""));
+}
+
+#[test]
 fn a_store_in_mariadb_tells_the_same_and_one_that_is_down_nothing() {
     let server = Server::start(&[]);
     let env = TestEnv::new();
