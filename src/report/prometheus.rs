@@ -8,7 +8,6 @@
 //! does not understand, or two samples with the same labels, and it drops the whole file. So names are
 //! written as tables write them ([`Name::escaped`]): valid UTF-8, and different for different bytes.
 
-use std::fmt::Display;
 use std::io::Write;
 use std::time::Duration;
 
@@ -87,50 +86,59 @@ enum Kind {
     Counter,
 }
 
-/// A label and its value.
-type Label<'a> = (&'a str, String);
+/// The labels of a sample, and its value.
+type Sample = (Vec<(&'static str, String)>, String);
 
 /// Prints the figures.
 pub fn print(figures: &Figures, mut out: impl Write) -> Result<()> {
-    let mut family = |name: &str, kind, help: &str, samples: Vec<(Vec<Label<'_>>, String)>| {
-        write_family(&mut out, name, kind, help, &samples)
-    };
-    let one = |value: String| vec![(Vec::new(), value)];
+    run(figures, &mut out)?;
+    passes(&figures.passes, &mut out)?;
+    servers(&figures.servers, &mut out)?;
+    if let Some(used) = &figures.accounts {
+        accounts(used, &mut out)?;
+    }
+    Ok(out.flush()?)
+}
+
+fn run(figures: &Figures, out: &mut impl Write) -> Result<()> {
+    let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
     family(
+        out,
         "conntracker_build_info",
         Kind::Gauge,
         "The version of conntracker.",
-        vec![(
-            vec![("version", env!("CARGO_PKG_VERSION").to_owned())],
-            "1".into(),
-        )],
+        [(version, "1".into())],
     )?;
-    family(
-        "conntracker_last_run_success",
-        Kind::Gauge,
-        "Whether the last run did all of its work (1) or not (0).",
-        one(u8::from(figures.success).to_string()),
-    )?;
-    family(
-        "conntracker_last_run_timestamp_seconds",
-        Kind::Gauge,
-        "When the last run ended, whether it did its work or not.",
-        one(figures.ended_at.0.to_string()),
-    )?;
-    family(
-        LAST_SUCCESS,
-        Kind::Gauge,
-        "When the last run ended that did all of its work; 0 if none is known.",
-        one(figures.last_success.map_or(0, |at| at.0).to_string()),
-    )?;
-    family(
-        "conntracker_last_run_duration_seconds",
-        Kind::Gauge,
-        "How long the last run took.",
-        one(format!("{:.3}", figures.duration.as_secs_f64())),
-    )?;
-    type Figure<T> = fn(&T) -> u64;
-    let of_passes: [(&str, &str, Figure<PassFigures>); 5] = [
+    for (name, help, value) in [
+        (
+            "conntracker_last_run_success",
+            "Whether the last run did all of its work (1) or not (0).",
+            u8::from(figures.success).to_string(),
+        ),
+        (
+            "conntracker_last_run_timestamp_seconds",
+            "When the last run ended, whether it did its work or not.",
+            figures.ended_at.0.to_string(),
+        ),
+        (
+            LAST_SUCCESS,
+            "When the last run ended that did all of its work; 0 if none is known.",
+            figures.last_success.map_or(0, |at| at.0).to_string(),
+        ),
+        (
+            "conntracker_last_run_duration_seconds",
+            "How long the last run took.",
+            format!("{:.3}", figures.duration.as_secs_f64()),
+        ),
+    ] {
+        family(out, name, Kind::Gauge, help, [(Vec::new(), value)])?;
+    }
+    Ok(())
+}
+
+fn passes(passes: &[PassFigures], out: &mut impl Write) -> Result<()> {
+    type Figure = fn(&PassFigures) -> u64;
+    let families: [(&str, &str, Figure); 5] = [
         (
             "conntracker_last_run_read_bytes",
             "Bytes of the audit log, unpacked, that the last run read for a store.",
@@ -157,78 +165,82 @@ pub fn print(figures: &Figures, mut out: impl Write) -> Result<()> {
             |pass| pass.gaps,
         ),
     ];
-    for (name, help, figure) in of_passes {
-        let samples = figures.passes.iter().map(|pass| {
+    for (name, help, figure) in families {
+        let samples = passes.iter().map(|pass| {
             let labels = vec![("store", pass.store.to_owned())];
             (labels, figure(pass).to_string())
         });
-        family(name, Kind::Gauge, help, samples.collect())?;
+        family(out, name, Kind::Gauge, help, samples)?;
     }
-    let servers = &figures.servers;
+    Ok(())
+}
+
+fn servers(servers: &[ServerFigures], out: &mut impl Write) -> Result<()> {
     let of = |server: &ServerFigures| ("server", server.server.escaped());
     family(
+        out,
         "conntracker_newest_record_timestamp_seconds",
         Kind::Gauge,
         "Time of the newest record of a server's audit log that was read.",
         servers
             .iter()
-            .filter_map(|server| Some((vec![of(server)], server.newest_record?.0.to_string())))
-            .collect(),
+            .filter_map(|server| Some((vec![of(server)], server.newest_record?.0.to_string()))),
     )?;
     family(
+        out,
         "conntracker_gaps_total",
         Kind::Counter,
         "Spans of time without a log that were found so far.",
         servers
             .iter()
-            .map(|server| (vec![of(server)], server.gaps.to_string()))
-            .collect(),
+            .map(|server| (vec![of(server)], server.gaps.to_string())),
     )?;
-    let failed = servers.iter().flat_map(|server| {
-        server.failed.iter().map(move |(code, attempts)| {
+    let failed = |server: &ServerFigures| -> Vec<Sample> {
+        let failed = server.failed.iter().map(|(code, attempts)| {
             // Those beyond the bound of a store are counted without their code.
             let code = code.map_or("other".into(), |code| code.to_string());
             (vec![of(server), ("code", code)], attempts.to_string())
-        })
-    });
+        });
+        failed.collect()
+    };
     family(
+        out,
         "conntracker_failed_logins_total",
         Kind::Counter,
         "Failed logins by the server's error number (1045: access denied).",
-        failed.collect(),
+        servers.iter().flat_map(failed),
     )?;
-    let judged = || {
-        let judged = |server: &'_ ServerFigures| {
-            let (at, states) = server.judged.clone()?;
-            Some((of(server), at, states))
-        };
-        servers.iter().filter_map(judged)
+    let states = |server: &ServerFigures| -> Vec<Sample> {
+        let states = server.judged.iter().flat_map(|(_, states)| {
+            // Those that no account has, too: a series that comes and goes can't be compared.
+            State::ALL.map(|state| {
+                let labels = vec![of(server), ("state", state.name().to_owned())];
+                let count = states.iter().filter(|found| *found == state.name()).count();
+                (labels, count.to_string())
+            })
+        });
+        states.collect()
     };
-    // Those without an account, too: a series that comes and goes can't be compared.
-    let states = judged().flat_map(|(server, _, states)| {
-        State::ALL.map(|state| {
-            let labels = vec![server.clone(), ("state", state.name().to_owned())];
-            let count = states.iter().filter(|found| *found == state.name()).count();
-            (labels, count.to_string())
-        })
-    });
     family(
+        out,
         "conntracker_accounts",
         Kind::Gauge,
         "Accounts of a server by state, as the last check judged them.",
-        states.collect(),
+        servers.iter().flat_map(states),
     )?;
     family(
+        out,
         "conntracker_check_timestamp_seconds",
         Kind::Gauge,
         "When the accounts of a server were judged last.",
-        judged()
-            .map(|(server, at, _)| (vec![server], at.0.to_string()))
-            .collect(),
-    )?;
-    let Some(accounts) = &figures.accounts else {
-        return Ok(out.flush()?);
-    };
+        servers.iter().filter_map(|server| {
+            let (at, _) = server.judged.as_ref()?;
+            Some((vec![of(server)], at.0.to_string()))
+        }),
+    )
+}
+
+fn accounts(accounts: &AccountFigures, out: &mut impl Write) -> Result<()> {
     let labels = |used: &AccountUse| {
         vec![
             ("server", used.server.escaped()),
@@ -238,48 +250,50 @@ pub fn print(figures: &Figures, mut out: impl Write) -> Result<()> {
     };
     let rows = accounts.rows.iter();
     family(
+        out,
         "conntracker_account_connects_total",
         Kind::Counter,
         "Logins of an account name from a client host.",
         rows.clone()
-            .map(|used| (labels(used), used.connects.to_string()))
-            .collect(),
+            .map(|used| (labels(used), used.connects.to_string())),
     )?;
     family(
+        out,
         "conntracker_account_last_active_timestamp_seconds",
         Kind::Gauge,
         "Last sign of use of an account name from a client host.",
-        rows.filter_map(|used| Some((labels(used), used.last_active?.0.to_string())))
-            .collect(),
+        rows.filter_map(|used| Some((labels(used), used.last_active?.0.to_string()))),
     )?;
     family(
+        out,
         "conntracker_account_series_omitted",
         Kind::Gauge,
         "Account names and client hosts that are left out here because there are too many.",
-        one(accounts.omitted.to_string()),
-    )?;
-    Ok(out.flush()?)
+        [(Vec::new(), accounts.omitted.to_string())],
+    )
 }
 
-/// A family without a sample is left out.
-fn write_family(
+/// What it is, then its samples. A family without a sample is left out.
+fn family(
     out: &mut impl Write,
     name: &str,
     kind: Kind,
     help: &str,
-    samples: &[(Vec<Label<'_>>, impl Display)],
+    samples: impl IntoIterator<Item = Sample>,
 ) -> Result<()> {
-    if samples.is_empty() {
-        return Ok(());
-    }
     let kind = match kind {
         Kind::Gauge => "gauge",
         Kind::Counter => "counter",
     };
-    writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}")?;
+    let mut is_first = true;
     for (labels, value) in samples {
-        let label = |(label, value): &Label<'_>| format!("{label}=\"{}\"", quoted(value));
-        let labels: Vec<_> = labels.iter().map(label).collect();
+        if std::mem::take(&mut is_first) {
+            writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}")?;
+        }
+        let labels = labels
+            .iter()
+            .map(|(label, value)| format!("{label}=\"{}\"", quoted(value)));
+        let labels: Vec<_> = labels.collect();
         match &labels[..] {
             [] => writeln!(out, "{name} {value}")?,
             labels => writeln!(out, "{name}{{{}}} {value}", labels.join(","))?,
