@@ -91,6 +91,17 @@ CREATE OR REPLACE SQL SECURITY DEFINER VIEW server_db_grants AS
            | (Trigger_priv = 'Y') << 27 | (Delete_history_priv = 'Y') << 29 AS access
     FROM mysql.db;
 
+-- Privileges on single tables, columns and routines.
+CREATE OR REPLACE SQL SECURITY DEFINER VIEW server_object_grants AS
+    SELECT User AS user, Host AS host, Db AS db, 'TABLE' AS kind, Table_name AS name,
+           CONCAT_WS(',', NULLIF(Table_priv, ''), NULLIF(Column_priv, '')) AS rights
+    FROM mysql.tables_priv
+    UNION ALL
+    SELECT User, Host, Db, 'COLUMN', CONCAT(Table_name, '.', Column_name), Column_priv
+    FROM mysql.columns_priv
+    UNION ALL
+    SELECT User, Host, Db, Routine_type, Routine_name, Proc_priv FROM mysql.procs_priv;
+
 -- Who is connected now, without what they execute. A view would show each reader only his own.
 CREATE OR REPLACE PROCEDURE server_connections() SQL SECURITY DEFINER READS SQL DATA
     COMMENT 'conntracker: who is connected now'

@@ -8,7 +8,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::builder::{NonEmptyStringValueParser, OsStringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
@@ -23,6 +23,7 @@ use crate::wildcard::Wildcard;
 
 const EXAMPLES: &str = "\
 Examples:
+  conntracker init                        what has to be set up on this database host?
   conntracker                             read what is new; for cron or a systemd timer
   conntracker accounts --unused-for 90d   accounts without a sign of use for 90 days
   conntracker accounts --state never_used --sort name
@@ -70,6 +71,7 @@ where
         }
         Some(Commands::Check(With { flags, settings })) => (Command::Check(flags), settings),
         Some(Commands::Which(With { flags, settings })) => (Command::Which(flags), settings),
+        Some(Commands::Init(With { flags, settings })) => (Command::Init(flags), settings),
         Some(Commands::Schema(settings)) => (Command::Schema, settings),
         Some(Commands::Config(settings)) => (Command::Config, settings),
         Some(Commands::Version(settings)) => (Command::Version, settings),
@@ -97,6 +99,8 @@ pub enum Command {
     Check(CheckFlags),
     /// Explain the choice of an account.
     Which(WhichFlags),
+    /// Propose what a server needs first.
+    Init(InitFlags),
     /// Print the SQL.
     Schema,
     /// Print the configuration.
@@ -134,6 +138,8 @@ enum Commands {
     Check(With<CheckFlags>),
     /// Show which account the server picks for a login, and why
     Which(With<WhichFlags>),
+    /// Print what fits this machine's server: configuration, account, plugin settings, first steps
+    Init(With<InitFlags>),
     /// Print the SQL of the store's tables
     Schema(Settings),
     /// Print the effective configuration, and where each value comes from
@@ -298,6 +304,17 @@ pub struct WhichFlags {
     pub format: Format,
 }
 
+/// Flags of `init`.
+#[derive(Debug, Args)]
+pub struct InitFlags {
+    /// Write the configuration file, where there is none yet
+    #[arg(long)]
+    pub write: bool,
+    /// Operating system's user who will run conntracker [default: the configured one, or conntracker]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    pub run_as: Option<String>,
+}
+
 /// Settings that every command takes. They win over the environment and the configuration file.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Settings")]
@@ -421,6 +438,22 @@ mod tests {
         };
         assert_eq!(flags.textfile, Some("a.prom".into()));
         assert!(flags.textfile_accounts);
+    }
+
+    #[test]
+    fn init_writes_only_when_told_to() {
+        for (line, expected) in [
+            ("conntracker init", (false, None)),
+            ("conntracker init --run-as app --write", (true, Some("app"))),
+        ] {
+            match parse(line).unwrap().command {
+                Command::Init(InitFlags { write, run_as }) => {
+                    assert_eq!((write, run_as.as_deref()), expected, "{line}");
+                }
+                other => panic!("{line}: {other:?}"),
+            }
+        }
+        assert!(parse("conntracker --write").is_err());
     }
 
     #[test]

@@ -16,7 +16,9 @@
 //!   the accounts the server picks for a login, and [`check`] holds the two against each other.
 //! - [`mariadb`] reaches a server, for the store and for `server`.
 //! - [`report`] prints what the store holds, for people and for programs.
-//! - [`command`] ties them together, one file a subcommand; only it knows [`cli`] and [`config`].
+//! - [`setup`] works out what a server and its machine need first, the configuration that [`config`]
+//!   reads among it.
+//! - [`command`] ties them together, one file a subcommand; only it knows [`cli`].
 
 pub mod account;
 pub mod audit_log;
@@ -32,6 +34,7 @@ pub mod mariadb;
 pub mod name;
 pub mod report;
 pub mod server;
+pub mod setup;
 pub mod store;
 pub mod tally;
 pub mod time;

@@ -5,6 +5,7 @@
 //! a container with a network of its own is not on this machine in that sense: then what the
 //! kernel here says is another one's, and nothing is said.
 
+mod host;
 mod sockets;
 
 use std::fs;
@@ -15,7 +16,11 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use crate::name::{Name, escape};
-use crate::server::Facts;
+use crate::server::{Facts, Settings};
+
+pub use host::{
+    Blocked, Group, Host, OsUser, ServerClock, blocked, listening_servers, server_clock,
+};
 
 /// What was seen; or why it could not be, in words.
 #[derive(Clone, Debug)]
@@ -59,6 +64,16 @@ pub struct LogFile {
 }
 
 impl Machine {
+    /// A machine that can't be looked at, and why.
+    pub fn unseen(why: &str) -> Self {
+        Self {
+            listeners: Err(why.to_owned()),
+            socket: Err(why.to_owned()),
+            log: Err(why.to_owned()),
+            read: Vec::new(),
+        }
+    }
+
     /// Looks at the machine. `audit_log` are the live files that are read, one a log.
     pub fn look(facts: &Facts, audit_log: Vec<PathBuf>) -> Self {
         let setting = |name: &str| facts.settings.get(name).filter(|value| !value.is_empty());
@@ -103,6 +118,28 @@ impl Machine {
             read: audit_log.into_iter().map(read).collect(),
         }
     }
+}
+
+/// The file that the audit plugin writes, or would write if it were on: as the plugin finds it, in the
+/// server's data directory, and in a folder if it was given one.
+pub fn audit_log_of(settings: &Settings) -> Option<PathBuf> {
+    const USUAL_NAME: &str = "server_audit.log";
+    let setting = |name: &str| settings.get(name).filter(|value| !value.is_empty());
+    let data = Path::new(setting("datadir")?);
+    let logging = settings.is_on("server_audit_logging");
+    let current = setting("server_audit_current_log").filter(|_| logging);
+    if let Some(current) = current {
+        return Some(data.join(current));
+    }
+    let given = setting("server_audit_file_path").unwrap_or_default();
+    let path = match given.trim_start_matches(' ') {
+        "" => data.join(USUAL_NAME),
+        path => data.join(path),
+    };
+    Some(match path.is_dir() {
+        true => path.join(USUAL_NAME),
+        false => path,
+    })
 }
 
 fn socket_file(path: &Path, data_owner: Option<u32>) -> Result<SocketFile, String> {

@@ -1,15 +1,12 @@
-//! Accounts that are open to more people, or to more deeds, than they should be.
+//! Accounts that are open to more people than they should be.
 //!
-//! An account that is locked lets nobody in and is left alone, and so is root over the socket:
-//! somebody has to rule. Rights count with those of all roles; what everybody has (PUBLIC) is told
-//! once. Rights on single tables, columns and routines are not looked at.
+//! An account that is locked lets nobody in and is left alone.
 
-use super::finding::{Finding, Outcome, Place, drop, lock, some_of, statement, subject};
-use super::rights::{self, GRANT, Granted, NO_HOST, PUBLIC};
-use super::state::{State, Verdict, is_system};
-use crate::account::{Account, Address, Authentication, HostPattern, quote};
+use super::finding::{Finding, Outcome, VIEWS, lock, lock_and_drop, statement, subject};
+use super::state::{State, Verdict, is_root_here, is_system};
+use crate::account::{Account, Address, Authentication, quote};
 use crate::name::Name;
-use crate::server::{DatabaseGrant, Facts};
+use crate::server::Facts;
 
 /// What may be known of an account's clients.
 pub(super) struct Clients<'a>(pub(super) Option<&'a [Verdict]>);
@@ -37,7 +34,7 @@ pub(super) fn check(facts: &Facts, clients: &Clients<'_>) -> Outcome {
         let open = |account: &&Account| !account.is_role && account.locked != Some(true);
         facts.accounts.iter().filter(open)
     };
-    unknown(facts, looked_at().cloned().collect(), &mut outcome);
+    unknown(looked_at(), &mut outcome);
     for account in looked_at() {
         let of = |id, message: String| {
             Finding::new(id, subject(&account.user, account.host.text()), message)
@@ -47,13 +44,13 @@ pub(super) fn check(facts: &Facts, clients: &Clients<'_>) -> Outcome {
         }
         if account.user.0.is_empty() {
             let message = "anybody may come in as this account, whatever name he gives";
-            outcome.find(of("anonymous-account", message.into()).sql(&[drop(account)]));
+            outcome.find(of("anonymous-account", message.into()).drop(lock_and_drop(account)));
             continue;
         }
         if account.user.0 == b"root" && !is_local(account.host.text()) {
             let message = "root may come in from other machines: whoever guesses or steals one \
                            password there owns every database";
-            outcome.find(of("root-remote", message.into()).sql(&[drop(account)]));
+            outcome.find(of("root-remote", message.into()).drop(lock_and_drop(account)));
             continue;
         }
         if is_passwordless(account) == Some(true) {
@@ -67,53 +64,24 @@ pub(super) fn check(facts: &Facts, clients: &Clients<'_>) -> Outcome {
                            but set a new one; give it one, or lock it";
             outcome.find(of("expired-password", message.into()).sql(&[lock(account)]));
         }
-        if !is_root_here(account) {
-            outcome.findings.extend(rights_of(account, facts));
-        }
-    }
-    if let Some(everybody) = rights::role(facts, &Name::from(PUBLIC)) {
-        outcome.findings.extend(of_everybody(everybody, facts));
     }
     outcome
 }
 
 /// What the source of the accounts leaves open.
-fn unknown(facts: &Facts, accounts: Vec<Account>, outcome: &mut Outcome) {
-    const VIEWS: &str = "conntracker schema --store mariadb prints views that say it";
+fn unknown<'a>(accounts: impl Iterator<Item = &'a Account> + Clone, outcome: &mut Outcome) {
     if accounts
-        .iter()
+        .clone()
         .any(|account| is_passwordless(account).is_none())
     {
         let why = format!("whether each account has a password can't be read; {VIEWS}");
         outcome.not_checked(&["empty-password"], &why);
     }
-    if accounts.iter().any(|account| account.access.is_none()) {
-        let why = format!("the privileges of the accounts can't be read; {VIEWS}");
-        outcome.not_checked(&["all-privileges", "powerful-account", "wide-scope"], &why);
-    } else {
-        if facts.roles.is_none() {
-            let why = format!("who may use which role can't be read; {VIEWS}");
-            outcome.not_checked(&["all-privileges", "powerful-account", "wide-scope"], &why);
-        }
-        if facts.database_grants.is_none() {
-            let why = format!("the privileges on databases can't be read; {VIEWS}");
-            outcome.not_checked(&["powerful-account", "wide-scope"], &why);
-        }
+    let mut accounts = accounts;
+    if accounts.any(|account| account.password_expired.is_none()) {
+        let why = "whether a password has expired can't be read";
+        outcome.not_checked(&["expired-password"], why);
     }
-    if accounts
-        .iter()
-        .any(|account| account.password_expired.is_none())
-    {
-        outcome.not_checked(
-            &["expired-password"],
-            "whether a password has expired can't be read",
-        );
-    }
-}
-
-/// root, or who the packages made to be root, over the socket.
-fn is_root_here(account: &Account) -> bool {
-    account.user.0 == b"root" && account.host.text().0 == b"localhost"
 }
 
 fn is_local(host: &Name) -> bool {
@@ -190,7 +158,7 @@ fn wildcard(account: &Account, hosts: &[Name], facts: &Facts) -> Finding {
             ),
             ..finding
         }
-        .sql(&[rename]),
+        .rename(rename),
         None => finding.sql(&[lock(account)]),
     }
 }
@@ -249,251 +217,6 @@ fn is_expired(account: &Account, facts: &Facts) -> bool {
     account.password_expired == Some(true) || by_age && has_password
 }
 
-/// Rights that an application's account does not need.
-fn rights_of(account: &Account, facts: &Facts) -> Vec<Finding> {
-    let (user, host) = (&account.user, account.host.text());
-    let own = account.access.unwrap_or(0);
-    let roles = rights::roles_of(facts, account);
-    let all = roles.iter().fold(own, |all, role| all | role.access(facts));
-    if rights::is_all(all, account.version_id) {
-        let guilty = roles.iter().filter(|role| role.access(facts) != 0);
-        return vec![everything(account, own, guilty.map(|granted| granted.role))];
-    }
-    let mut findings = Vec::new();
-    let mut deeds = Deeds::default();
-    deeds.global(rights::powerful(own), account);
-    for grant in rights::databases(facts, user, host) {
-        deeds.on_database(grant, account);
-    }
-    for role in &roles {
-        let powerful = rights::powerful(role.access(facts));
-        let granting = role
-            .databases(facts)
-            .fold(0, |all, grant| all | grant.access & GRANT);
-        if powerful | granting != 0 || role.databases(facts).any(is_on_mysql) {
-            let names = rights::names(powerful | granting);
-            let names = if names.is_empty() {
-                "rights on 'mysql'".into()
-            } else {
-                names
-            };
-            let words = format!("{names} through the role '{}'", role.role);
-            deeds.say(words, revoke_role(role.role, account));
-        }
-    }
-    if !deeds.said.is_empty() {
-        findings.push(
-            Finding::new(
-                "powerful-account",
-                subject(user, host),
-                format!(
-                    "may rule the server or other accounts: {}",
-                    some_of(&deeds.said)
-                ),
-            )
-            .sql(&deeds.statements),
-        );
-    }
-    findings.extend(scope(account, own, &roles, facts));
-    findings
-}
-
-fn everything<'a>(account: &Account, own: u64, roles: impl Iterator<Item = &'a Name>) -> Finding {
-    let mut statements = Vec::new();
-    if own != 0 {
-        statements.extend(statement("REVOKE ALL PRIVILEGES ON *.* FROM", account, ""));
-        statements.extend(statement("REVOKE GRANT OPTION ON *.* FROM", account, ""));
-    }
-    let mut shown = Vec::new();
-    for role in roles {
-        shown.push(format!("'{role}'"));
-        statements.extend(revoke_role(role, account));
-    }
-    let by = if shown.is_empty() {
-        String::new()
-    } else {
-        format!(" (through {})", some_of(&shown))
-    };
-    Finding::new(
-        "all-privileges",
-        subject(&account.user, account.host.text()),
-        format!(
-            "may do everything on every database{by}, as only root over the socket should; grant it \
-             what it needs on its own database"
-        ),
-    )
-    .sql(&statements)
-}
-
-/// What an account may do that is out of its place, and what takes that away.
-#[derive(Default)]
-struct Deeds {
-    said: Vec<String>,
-    statements: Vec<String>,
-}
-
-impl Deeds {
-    fn say(&mut self, words: String, sql: Option<String>) {
-        self.said.push(words);
-        self.statements.extend(sql);
-    }
-
-    fn global(&mut self, access: u64, account: &Account) {
-        if access != 0 {
-            let names = rights::names(access);
-            let sql = statement(&format!("REVOKE {names} ON *.* FROM"), account, "");
-            self.say(names, sql);
-        }
-    }
-
-    fn on_database(&mut self, grant: &DatabaseGrant, account: &Account) {
-        if is_on_mysql(grant) {
-            let sql = revoke(grant, "ALL PRIVILEGES", account);
-            self.say(
-                format!("{} on '{}'", rights::names(grant.access), grant.database),
-                sql,
-            );
-        }
-        if grant.access & GRANT != 0 {
-            let sql = revoke(grant, "GRANT OPTION", account);
-            self.say(format!("GRANT OPTION on '{}'", grant.database), sql);
-        }
-    }
-}
-
-/// The accounts themselves are in the database `mysql`.
-fn is_on_mysql(grant: &DatabaseGrant) -> bool {
-    // Patterns of databases are written as those of hosts.
-    let pattern = HostPattern::new(grant.database.clone());
-    grant.access & !GRANT != 0 && pattern.admits(Some(b"mysql"), None).is_some()
-}
-
-/// Data beyond one database.
-fn scope(account: &Account, own: u64, roles: &[Granted<'_>], facts: &Facts) -> Option<Finding> {
-    let mut deeds = Deeds::default();
-    deeds.global(rights::data(own), account);
-    if let Some(words) = deeds.said.first_mut() {
-        *words = format!("{words} on all databases");
-    }
-    for role in roles {
-        let data = rights::data(role.access(facts));
-        if data != 0 {
-            let names = rights::names(data);
-            let words = format!("{names} on all databases through the role '{}'", role.role);
-            deeds.say(words, revoke_role(role.role, account));
-        }
-    }
-    let mut grants: Vec<_> = rights::databases(facts, &account.user, account.host.text())
-        .filter(|grant| rights::data(grant.access) != 0 && !is_on_mysql(grant))
-        .collect();
-    grants.sort_by(|a, b| a.database.cmp(&b.database));
-    let (many, single): (Vec<&DatabaseGrant>, Vec<_>) = grants
-        .into_iter()
-        .partition(|grant| rights::is_on_many(&grant.database));
-    for grant in many {
-        let words = format!("all databases like '{}'", grant.database);
-        deeds.say(words, revoke(grant, "ALL PRIVILEGES", account));
-    }
-    // Those of roles are not taken away one by one: the role is.
-    let mut databases: Vec<_> = single.iter().map(|grant| grant.database.clone()).collect();
-    let mut takes_away = Vec::new();
-    for role in roles {
-        let before = databases.len();
-        for grant in role.databases(facts) {
-            if rights::data(grant.access) != 0 && !databases.contains(&grant.database) {
-                databases.push(grant.database.clone());
-            }
-        }
-        if before > 0 && databases.len() > before || databases.len() > before + 1 {
-            takes_away.extend(revoke_role(role.role, account));
-        }
-    }
-    if databases.len() > 1 {
-        let shown: Vec<_> = databases.iter().map(|name| format!("'{name}'")).collect();
-        deeds.said.push(format!(
-            "the databases {}; keep the one that it works with",
-            some_of(&shown)
-        ));
-        let others = single.iter().skip(1);
-        deeds
-            .statements
-            .extend(others.filter_map(|grant| revoke(grant, "ALL PRIVILEGES", account)));
-        deeds.statements.extend(takes_away);
-    }
-    if deeds.said.is_empty() {
-        return None;
-    }
-    deeds.statements.dedup();
-    Some(
-        Finding::new(
-            "wide-scope",
-            subject(&account.user, account.host.text()),
-            format!(
-                "has rights on more than one database: {}",
-                some_of(&deeds.said)
-            ),
-        )
-        .sql(&deeds.statements),
-    )
-}
-
-/// What everybody may do, because the role PUBLIC may.
-fn of_everybody(everybody: &Account, facts: &Facts) -> Vec<Finding> {
-    let access = everybody.access.unwrap_or(0);
-    let from = |rights: &str, on: &str| format!("REVOKE {rights} ON {on} FROM PUBLIC;");
-    if rights::is_all(access, everybody.version_id) {
-        let finding = Finding::new(
-            "all-privileges",
-            "PUBLIC",
-            "everybody may do everything on every database",
-        );
-        return vec![finding.sql(&[from("ALL PRIVILEGES", "*.*")])];
-    }
-    let mut findings = Vec::new();
-    let powerful = rights::names(rights::powerful(access));
-    if !powerful.is_empty() {
-        let message = format!("everybody may rule the server: {powerful}");
-        findings.push(
-            Finding::new("powerful-account", "PUBLIC", message).sql(&[from(&powerful, "*.*")]),
-        );
-    }
-    let data = rights::names(rights::data(access));
-    if !data.is_empty() {
-        let message = format!("everybody has rights on all databases: {data}");
-        findings.push(Finding::new("wide-scope", "PUBLIC", message).sql(&[from(&data, "*.*")]));
-    }
-    for grant in
-        rights::databases(facts, &everybody.user, &NO_HOST).filter(|grant| is_on_mysql(grant))
-    {
-        let message = format!("everybody has rights on '{}'", grant.database);
-        let sql =
-            quote_database(&grant.database).map(|on| from("ALL PRIVILEGES", &format!("{on}.*")));
-        findings
-            .push(Finding::new("powerful-account", "PUBLIC", message).sql(&Vec::from_iter(sql)));
-    }
-    findings
-}
-
-fn revoke(grant: &DatabaseGrant, rights: &str, account: &Account) -> Option<String> {
-    let database = quote_database(&grant.database)?;
-    statement(
-        &format!("REVOKE {rights} ON {database}.* FROM"),
-        account,
-        "",
-    )
-}
-
-/// A database is named as it stands in the grant, patterns and their escapes included.
-fn quote_database(name: &Name) -> Option<String> {
-    let name = std::str::from_utf8(&name.0).ok()?;
-    Some(format!("`{}`", name.replace('`', "``")))
-}
-
-fn revoke_role(role: &Name, account: &Account) -> Option<String> {
-    let role = quote(std::str::from_utf8(&role.0).ok()?);
-    statement(&format!("REVOKE {role} FROM"), account, "")
-}
-
 /// Accounts that can go.
 pub(super) fn usage(verdicts: &[Verdict]) -> Outcome {
     let mut outcome = Outcome::default();
@@ -503,16 +226,12 @@ pub(super) fn usage(verdicts: &[Verdict]) -> Outcome {
             State::NeverUsed => "never-used-account",
             _ => continue,
         };
-        let statements = verdict.remedy.iter().flatten();
-        let statements: Vec<_> = statements.map(|statement| statement.sql()).collect();
-        outcome.find(
-            Finding::new(
-                check,
-                subject(&verdict.user, &verdict.host),
-                format!("{}: an open door that nobody needs", verdict.reason),
-            )
-            .step(Place::Sql, statements.join(" ")),
-        );
+        let message = format!("{}: an open door that nobody needs", verdict.reason);
+        let finding = Finding::new(check, subject(&verdict.user, &verdict.host), message);
+        outcome.find(match &verdict.remedy {
+            Some(remedy) => finding.drop(remedy.clone()),
+            None => finding,
+        });
     }
     outcome
 }

@@ -4,8 +4,7 @@
 //! A setting is changed by SQL at once and until the next start; for later it has to stand in a file
 //! of options too. So each such remedy has both.
 
-use super::finding::{Finding, Outcome, Place};
-use super::network::shell;
+use super::finding::{Finding, Outcome, Place, shell_path};
 use crate::machine::{LogFile, Machine};
 use crate::name::escape;
 use crate::server::{AuditPlugin, Facts};
@@ -19,6 +18,15 @@ const USUAL_INTERVAL: i64 = 600;
 
 /// The history that a remedy asks for.
 const GOOD_HISTORY: i64 = 86_400;
+
+/// Settings of a plugin that was not there: logins only, in 100 MB. At 100 logins a second that is two
+/// and a half hours, of which the default of 1 MB a file would be 15 minutes.
+const LOADED: [(&str, &str); 4] = [
+    ("server_audit_events", "CONNECT"),
+    ("server_audit_file_rotate_size", "10000000"),
+    ("server_audit_file_rotations", "9"),
+    ("server_audit_logging", "ON"),
+];
 
 /// What was observed of the log beside its files.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,7 +47,7 @@ const ALL: [&str; 6] = [
 ];
 
 /// The checks of this file.
-pub(super) fn check(facts: &Facts, machine: &Machine, observed: Observed) -> Outcome {
+pub(crate) fn check(facts: &Facts, machine: &Machine, observed: Observed) -> Outcome {
     let mut outcome = Outcome::default();
     let active = |plugin: &&AuditPlugin| plugin.status == "ACTIVE";
     let Some(plugin) = facts.audit_plugin.as_ref().filter(active) else {
@@ -49,14 +57,10 @@ pub(super) fn check(facts: &Facts, machine: &Machine, observed: Observed) -> Out
         };
         let why = format!("the audit plugin is {how}");
         let message = format!("{why}: nobody knows who logs in");
-        outcome.find(
-            Finding::new("audit-active", "server_audit", message).options(&[
-                "plugin_load_add = server_audit",
-                "server_audit = FORCE_PLUS_PERMANENT",
-                "server_audit_logging = ON",
-                "server_audit_events = CONNECT",
-            ]),
-        );
+        outcome.find(loading(
+            facts.audit_plugin.is_some(),
+            Finding::new("audit-active", "server_audit", message),
+        ));
         outcome.not_checked(&ALL[1..], &why);
         return outcome;
     };
@@ -124,32 +128,66 @@ fn set(id: &str, name: &str, now: &str, value: &str, message: &str) -> Finding {
         .options(&[&format!("{name} = {}", value.trim_matches('\''))])
 }
 
-/// An empty list means all events.
+/// The plugin is not there: it can be loaded at once, unless the server knows it and does not use it.
+fn loading(is_known: bool, finding: Finding) -> Finding {
+    let statement = |(name, value): &(&str, &str)| {
+        let value = match value.bytes().all(|byte| byte.is_ascii_digit()) || *value == "ON" {
+            true => (*value).to_owned(),
+            false => format!("'{value}'"),
+        };
+        format!("SET GLOBAL {name} = {value};")
+    };
+    let finding = match is_known {
+        true => finding,
+        false => finding.sql(
+            &[
+                vec!["INSTALL SONAME 'server_audit';".to_owned()],
+                LOADED.iter().map(statement).collect(),
+            ]
+            .concat(),
+        ),
+    };
+    let option = |(name, value): &(&str, &str)| format!("{name} = {value}");
+    let options: Vec<_> = [
+        ("plugin_load_add", "server_audit"),
+        ("server_audit", "FORCE_PLUS_PERMANENT"),
+    ]
+    .iter()
+    .chain(&LOADED)
+    .map(option)
+    .collect();
+    finding.options(&options.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// The names in a list of events.
+fn named(events: &str) -> impl Iterator<Item = &str> {
+    let names = events.split(',').map(str::trim);
+    names.filter(|event| !event.is_empty())
+}
+
+/// Whether logins are among these events. An empty list means all events.
+pub(crate) fn has_logins(events: &str) -> bool {
+    let is_login = |event: &str| event.eq_ignore_ascii_case("CONNECT");
+    named(events).next().is_none() || named(events).any(is_login)
+}
+
 fn events(facts: &Facts) -> Option<Finding> {
     let now = facts
         .settings
         .get("server_audit_events")
         .unwrap_or_default();
-    let events: Vec<_> = now
-        .split(',')
-        .map(str::trim)
-        .filter(|event| !event.is_empty())
-        .collect();
+    let events: Vec<_> = named(now).collect();
     let is_bulk = |event: &&str| {
         ["QUERY", "QUERY_DML", "QUERY_DML_NO_SELECT"]
             .iter()
             .any(|bulk| event.eq_ignore_ascii_case(bulk))
     };
-    let has_logins = events.is_empty()
-        || events
-            .iter()
-            .any(|event| event.eq_ignore_ascii_case("CONNECT"));
     let others: Vec<_> = events
         .iter()
         .filter(|event| !is_bulk(event))
         .copied()
         .collect();
-    if !has_logins {
+    if !has_logins(now) {
         let message = "logins are not logged: nobody knows who logs in";
         let wanted = format!("'{}'", [&["CONNECT"], &others[..]].concat().join(","));
         return Some(set(
@@ -316,7 +354,7 @@ fn modes(files: &[LogFile]) -> Option<Finding> {
         true => "everybody on this machine may write to the log, and so make or unmake a login",
         false => "everybody on this machine may read who logs in, from where and when",
     };
-    let paths: Vec<_> = open.iter().map(|file| shell(&file.path)).collect();
+    let paths: Vec<_> = open.iter().map(|file| shell_path(&file.path)).collect();
     let finding = Finding::new(
         "audit-file-mode",
         escape(first.path.as_os_str().as_encoded_bytes()),

@@ -2,12 +2,12 @@
 //!
 //! The first check has nothing to compare with, and finds nothing.
 
-use super::finding::{Finding, Outcome, drop, lock, statement, subject};
+use super::finding::{Finding, Outcome, VIEWS, lock, statement, subject};
 use super::memory::{AccountMemory, Mark};
 use super::rights;
 use crate::account::Account;
 use crate::checkpoint::Digest;
-use crate::server::Facts;
+use crate::server::{Facts, ObjectGrant};
 
 /// The checks of this file. Returns what is to be remembered.
 pub(super) fn check(
@@ -23,6 +23,11 @@ pub(super) fn check(
             .map(|account| mark(facts, account))
             .collect(),
     };
+    let is_missing = |mark: &Mark| mark.rights.is_none() || mark.authentication.is_none();
+    if now.accounts.iter().any(is_missing) {
+        let why = format!("not all that makes an account can be read; {VIEWS}");
+        outcome.not_checked(&["changed-account"], &why);
+    }
     let Some(known) = known else {
         return now;
     };
@@ -34,12 +39,16 @@ pub(super) fn check(
             .iter()
             .find(|one| one.user == mark.user && one.host == mark.host);
         let Some(before) = before else {
+            // Nobody comes in as it; if it is unlocked later, that is a change.
+            if account.locked == Some(true) {
+                continue;
+            }
             let what = if account.is_role { "role" } else { "account" };
             let message = format!("this {what} appeared {since}: does anybody know of it?");
             let finding = Finding::new("new-account", subject, message);
             outcome.find(match account.is_role {
                 true => finding,
-                false => finding.sql(&[format!("{} {}", lock(account), drop(account))]),
+                false => finding.sql(&[lock(account)]),
             });
             continue;
         };
@@ -76,12 +85,36 @@ fn differ<T: PartialEq>(before: &Option<T>, now: &Option<T>) -> bool {
 
 fn mark(facts: &Facts, account: &Account) -> Mark {
     let (user, host) = (&account.user, account.host.text());
-    let rights = (account.access, &facts.roles, &facts.database_grants);
+    let (databases, objects) = (&facts.database_grants, &facts.object_grants);
+    let rights = (
+        account.access,
+        &facts.roles,
+        databases,
+        objects,
+        &facts.proxies,
+    );
     let rights = match rights {
-        (Some(access), Some(roles), Some(_)) => {
+        (Some(access), Some(roles), Some(_), Some(objects), Some(proxies)) => {
             let mut granted: Vec<_> = rights::databases(facts, user, host)
                 .map(|grant| format!("{:?} {}", grant.database, grant.access))
                 .collect();
+            let own = objects
+                .iter()
+                .filter(|grant| grant.user == *user && grant.host == *host);
+            granted.extend(own.map(|grant| {
+                let ObjectGrant {
+                    kind,
+                    database,
+                    name,
+                    rights,
+                    ..
+                } = grant;
+                format!("{kind:?} {database:?} {name:?} {rights:?}")
+            }));
+            let own = proxies
+                .iter()
+                .filter(|[of_user, of_host, ..]| of_user == user && of_host == host);
+            granted.extend(own.map(|[_, _, user, host]| format!("proxy {user:?} {host:?}")));
             let own = roles
                 .iter()
                 .filter(|[of_user, of_host, _]| of_user == user && of_host == host);

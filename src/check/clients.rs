@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::expected::{Client, describe, is_expected};
-use super::finding::{Finding, Outcome, Place, some_of};
+use super::finding::{Finding, Outcome, Place, shell, some_of};
 use super::memory::SeenLogin;
 use crate::name::Name;
 use crate::server::{Connection, Facts};
@@ -105,11 +105,9 @@ pub(super) fn logged_in(
                 describe(&login.host),
                 last.rfc3339(),
             );
-            outcome.find(Finding::new(
-                "login-host",
-                from(&login.name, &login.host),
-                message,
-            ));
+            let subject = from(&login.name, &login.host);
+            let finding = Finding::new("login-host", subject, message);
+            outcome.find(finding.look(which(&login.name, &login.host)));
         }
         remember.push(SeenLogin {
             name: login.name.clone(),
@@ -119,6 +117,11 @@ pub(super) fn logged_in(
         });
     }
     remember
+}
+
+/// What shows whose login of this client is.
+pub(super) fn which(name: &Name, host: &Name) -> String {
+    format!("conntracker which -- {} {}", shell(&name.0), shell(&host.0))
 }
 
 /// A client as the subject of a finding.

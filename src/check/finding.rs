@@ -1,5 +1,8 @@
 //! What is worth a look, and what can be done about it.
 
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
 use super::registry::{self, Check};
 use crate::account::{Account, Statement};
 use crate::name::Name;
@@ -46,6 +49,8 @@ pub enum Place {
     Options,
     /// A shell on the database host.
     Shell,
+    /// The same; it cures nothing, but shows what a person has to know before he can.
+    Look,
 }
 
 impl Place {
@@ -55,8 +60,21 @@ impl Place {
             Self::Sql => "sql",
             Self::Options => "options",
             Self::Shell => "shell",
+            Self::Look => "look",
         }
     }
+}
+
+/// When a step comes, where several are done one after the other: a statement about an account fails
+/// behind the one that renames or drops it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Turn {
+    /// At any time before the others.
+    Change,
+    /// The account has another name from here on.
+    Rename,
+    /// The account is gone from here on.
+    Drop,
 }
 
 /// Something that a person may do, ready to be pasted.
@@ -64,6 +82,8 @@ impl Place {
 pub struct Step {
     /// Where.
     pub place: Place,
+    /// When.
+    pub turn: Turn,
     /// What; may have several lines.
     pub text: String,
 }
@@ -79,7 +99,7 @@ pub struct Finding {
     pub subject: String,
     /// What is wrong, and why it matters.
     pub message: String,
-    /// What cures it; empty where nothing that can be pasted does.
+    /// What cures it, or shows what is behind it.
     pub remedy: Vec<Step>,
 }
 
@@ -105,12 +125,23 @@ impl Finding {
     }
 
     /// Adds a step to the remedy.
-    pub fn step(mut self, place: Place, text: impl Into<String>) -> Self {
-        self.remedy.push(Step {
-            place,
-            text: text.into(),
-        });
+    pub fn step(self, place: Place, text: impl Into<String>) -> Self {
+        self.in_turn(Turn::Change, place, text.into())
+    }
+
+    fn in_turn(mut self, turn: Turn, place: Place, text: String) -> Self {
+        self.remedy.push(Step { place, turn, text });
         self
+    }
+
+    /// Adds a statement that gives an account another name.
+    pub fn rename(self, statement: String) -> Self {
+        self.in_turn(Turn::Rename, Place::Sql, statement)
+    }
+
+    /// Adds statements that end with the account's.
+    pub fn drop(self, statements: String) -> Self {
+        self.in_turn(Turn::Drop, Place::Sql, statements)
     }
 
     /// Adds statements, if there are any.
@@ -119,6 +150,11 @@ impl Finding {
             [] => self,
             _ => self.step(Place::Sql, statements.join("\n")),
         }
+    }
+
+    /// Adds a command that shows what is behind it.
+    pub fn look(self, command: impl Into<String>) -> Self {
+        self.step(Place::Look, command)
     }
 
     /// Adds settings of the server, which hold from its next start on.
@@ -177,6 +213,9 @@ impl Outcome {
     }
 }
 
+/// What helps where something of the server can't be read.
+pub(super) const VIEWS: &str = "conntracker schema --store mariadb prints views that say it";
+
 /// An account as the subject of a finding.
 pub(super) fn subject(user: &Name, host: &Name) -> String {
     format!("'{user}'@'{host}'")
@@ -198,9 +237,34 @@ pub(super) fn lock(account: &Account) -> String {
         .to_owned()
 }
 
-/// The row goes.
-pub(super) fn drop(account: &Account) -> String {
-    Statement::new("DROP USER", account, "").sql().to_owned()
+/// Nobody comes in any more, then the row goes: of the two the first can be taken back. In one line,
+/// so that several findings that ask for it are one.
+pub(super) fn lock_and_drop(account: &Account) -> String {
+    let drop = Statement::new("DROP USER", account, "");
+    match (lock(account), drop.sql()) {
+        (lock, drop) if lock == drop => lock,
+        (lock, drop) => format!("{lock} {drop}"),
+    }
+}
+
+/// A path as one word of a shell.
+pub(crate) fn shell_path(path: &Path) -> String {
+    shell(path.as_os_str().as_bytes())
+}
+
+/// Any bytes as one word of a shell, whatever a terminal would make of them.
+pub(super) fn shell(bytes: &[u8]) -> String {
+    let is_plain = |c: char| c.is_ascii_graphic() || c == ' ';
+    match std::str::from_utf8(bytes) {
+        Ok(text) if text.chars().all(is_plain) => format!("'{}'", text.replace('\'', r"'\''")),
+        _ => {
+            let byte = |byte: &u8| match byte {
+                b if b.is_ascii_alphanumeric() || b"/._-".contains(b) => char::from(*b).to_string(),
+                b => format!("\\x{b:02x}"),
+            };
+            format!("$'{}'", bytes.iter().map(byte).collect::<String>())
+        }
+    }
 }
 
 /// Some of many things, and how many more there are.
@@ -210,5 +274,25 @@ pub(super) fn some_of(all: &[String]) -> String {
     match all.len().saturating_sub(SHOWN) {
         0 => shown,
         more => format!("{shown} and {more} more"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_one_word_of_a_shell() {
+        for (name, word) in [
+            ("/run/mysqld", "'/run/mysqld'"),
+            ("/a b/$(x)", "'/a b/$(x)'"),
+            ("it's", r"'it'\''s'"),
+            ("/a\nb", r"$'/a\x0ab'"),
+            ("/\u{202e}", r"$'/\xe2\x80\xae'"),
+            ("a\n'b\\", r"$'a\x0a\x27b\x5c'"),
+            ("", "''"),
+        ] {
+            assert_eq!(shell(name.as_bytes()), word);
+        }
     }
 }

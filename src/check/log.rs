@@ -17,7 +17,8 @@ pub(super) fn check(
     for gap in covered.gaps.iter().filter(|gap| Some(gap.to) > known.gap) {
         let subject = format!("{} to {}", gap.from.rfc3339(), gap.to.rfc3339());
         let message = format!("a login in this time was not seen: {}", gap.why);
-        outcome.find(Finding::new("log-gap", subject, message));
+        let finding = Finding::new("log-gap", subject, message);
+        outcome.find(finding.look("conntracker check --only audit-active,audit-rotation"));
     }
     let new = new_doubts(doubts, known);
     if !new.is_empty() {
@@ -38,7 +39,8 @@ pub(super) fn check(
             "{count} not believed, {}: somebody may have forged a login; see 'conntracker quarantine'",
             some_of(&writers)
         );
-        outcome.find(Finding::new("forged-records", server.to_string(), message));
+        let finding = Finding::new("forged-records", server.to_string(), message);
+        outcome.find(finding.look("conntracker quarantine"));
     }
 }
 

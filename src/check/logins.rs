@@ -5,9 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use super::clients::from;
-use super::finding::{Finding, Outcome, some_of};
+use super::clients::{from, which};
+use super::finding::{Finding, Outcome, lock, some_of};
 use super::memory::Attempts;
+use super::{Judged, Login};
 use crate::name::Name;
 use crate::store::{AccountUse, FailedConnect};
 use crate::time::{Span, UtcSeconds};
@@ -34,12 +35,23 @@ pub(super) struct Since {
     pub(super) now: UtcSeconds,
 }
 
+impl Since {
+    /// What shows the refusals since then.
+    fn failures(self) -> String {
+        let hours = |checked: UtcSeconds| (self.now.0 - checked.0).max(0) / 3_600 + 1;
+        match self.checked {
+            Some(checked) => format!("conntracker failures --since {}h", hours(checked)),
+            None => "conntracker failures".to_owned(),
+        }
+    }
+}
+
 /// The checks of this file. Returns what is to be remembered.
 pub(super) fn check(
     server: &Name,
     failures: &[FailedConnect],
     logins: &[AccountUse],
-    accounts: Option<&[crate::account::Account]>,
+    judged: Option<&Judged<'_>>,
     known: &[Attempts],
     since: Since,
     outcome: &mut Outcome,
@@ -70,7 +82,10 @@ pub(super) fn check(
         since,
     ));
     outcome.findings.extend(bursts(&failures, since));
-    outcome.findings.extend(guessed(&failures, logins, since));
+    outcome
+        .findings
+        .extend(guessed(&failures, logins, judged, since));
+    let accounts = judged.map(|judged| judged.accounts.rows());
     outcome
         .findings
         .extend(failing(&failures, logins, accounts, since));
@@ -104,7 +119,8 @@ fn refused(server: &Name, mut new: Vec<(&Name, u64)>, since: Since) -> Option<Fi
         "logins were"
     };
     let message = format!("{total} {logins} refused {when}: {}", some_of(&sources));
-    Some(Finding::new("failed-logins", server.to_string(), message))
+    let finding = Finding::new("failed-logins", server.to_string(), message);
+    Some(finding.look(since.failures()))
 }
 
 /// Names that were tried in a short time from one host.
@@ -148,14 +164,26 @@ fn bursts(failures: &[&FailedConnect], since: Since) -> Vec<Finding> {
                 "tried {most} or more different names within {}, and was refused: somebody guesses",
                 Span(BURST).in_words()
             );
-            findings.push(Finding::new("login-burst", format!("'{host}'"), message));
+            let finding = Finding::new("login-burst", format!("'{host}'"), message);
+            findings.push(finding.look(since.failures()));
         }
     }
     findings
 }
 
 /// Who had been refused many times, before he came in for the first time from there.
-fn guessed(failures: &[&FailedConnect], logins: &[AccountUse], since: Since) -> Vec<Finding> {
+fn guessed(
+    failures: &[&FailedConnect],
+    logins: &[AccountUse],
+    judged: Option<&Judged<'_>>,
+    since: Since,
+) -> Vec<Finding> {
+    let owner = |login: &AccountUse| {
+        let judged = judged?;
+        let mut all = judged.logins.iter();
+        let is = |one: &&Login<'_>| one.used.name == login.name && one.used.host == login.host;
+        Some(judged.accounts.row(all.find(is)?.attribution.exact()?))
+    };
     let mut findings = Vec::new();
     let attempts = attempts_of(failures);
     for login in logins {
@@ -172,11 +200,12 @@ fn guessed(failures: &[&FailedConnect], logins: &[AccountUse], since: Since) -> 
                 came_in.rfc3339(),
                 first.rfc3339(),
             );
-            findings.push(Finding::new(
-                "guessed-password",
-                from(&login.name, &login.host),
-                message,
-            ));
+            let subject = from(&login.name, &login.host);
+            let finding = Finding::new("guessed-password", subject, message);
+            findings.push(match owner(login) {
+                Some(account) => finding.sql(&[lock(account)]),
+                None => finding.look(which(&login.name, &login.host)),
+            });
         }
     }
     findings
@@ -225,7 +254,8 @@ fn failing(
                 first.rfc3339(),
                 last.rfc3339(),
             );
-            findings.push(Finding::new("failing-account", from(name, host), message));
+            let finding = Finding::new("failing-account", from(name, host), message);
+            findings.push(finding.look(which(name, host)));
         }
     }
     findings

@@ -10,7 +10,7 @@
 //! connections shows that it is not in use now.
 
 mod accounts;
-mod audit_plugin;
+pub(crate) mod audit_plugin;
 mod changes;
 mod clients;
 mod coverage;
@@ -21,6 +21,7 @@ mod logins;
 pub mod memory;
 mod network;
 mod policy;
+mod privileges;
 pub mod registry;
 mod rights;
 mod run;
@@ -36,6 +37,7 @@ use crate::time::{Span, UtcSeconds};
 
 pub use audit_plugin::Observed;
 pub use coverage::{Covered, Gap};
+pub(crate) use finding::shell_path;
 pub use finding::{Finding, Outcome, Place, Severity, Step, Unchecked};
 pub use policy::{Acceptance, Accepted, Applied, Policy};
 pub use run::{Evidence, LogEvidence, run};

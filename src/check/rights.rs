@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use crate::account::Account;
 use crate::name::Name;
-use crate::server::{DatabaseGrant, Facts};
+use crate::server::{DatabaseGrant, Facts, ObjectGrant, ObjectKind};
 
 /// GRANT OPTION.
 pub(super) const GRANT: u64 = 1 << 10;
@@ -158,6 +158,13 @@ impl Granted<'_> {
         self.all.iter().map(of).fold(0, |all, access| all | access)
     }
 
+    /// The privileges on parts of databases that it brings.
+    pub(super) fn objects<'a>(&'a self, facts: &'a Facts) -> impl Iterator<Item = &'a ObjectGrant> {
+        self.all
+            .iter()
+            .flat_map(|name| objects(facts, name, &NO_HOST))
+    }
+
     /// The privileges on databases that it brings.
     pub(super) fn databases<'a>(
         &'a self,
@@ -189,6 +196,30 @@ pub(super) fn databases<'a>(
 ) -> impl Iterator<Item = &'a DatabaseGrant> {
     let grants = facts.database_grants.iter().flatten();
     grants.filter(move |grant| grant.user == *user && grant.host == *host)
+}
+
+/// What was granted on tables and routines to this user and host themselves. Who may do something with
+/// a column is among those who may with its table.
+pub(super) fn objects<'a>(
+    facts: &'a Facts,
+    user: &'a Name,
+    host: &'a Name,
+) -> impl Iterator<Item = &'a ObjectGrant> {
+    let grants = facts.object_grants.iter().flatten();
+    grants.filter(move |grant| {
+        grant.user == *user && grant.host == *host && grant.kind != ObjectKind::Column
+    })
+}
+
+/// The database that a grant which is on one database means.
+pub(super) fn literal(database: &Name) -> Name {
+    let mut bytes = database.0.iter();
+    let mut plain = Vec::new();
+    while let Some(&byte) = bytes.next() {
+        let escaped = (byte == b'\\').then(|| bytes.next()).flatten();
+        plain.push(*escaped.unwrap_or(&byte));
+    }
+    Name(plain)
 }
 
 /// The grant is on more than one database, whatever their names: it holds a `%` that is no literal.
@@ -250,5 +281,6 @@ mod tests {
         ] {
             assert_eq!(is_on_many(&name.into()), many, "{name}");
         }
+        assert_eq!(literal(&"a\\_b\\\\".into()), "a_b\\".into());
     }
 }

@@ -6,7 +6,7 @@ use super::expected::Client;
 use super::finding::{Finding, Outcome};
 use super::memory::{LogMemory, Memory};
 use super::registry::{CHECKS, Needs};
-use super::{Covered, Judged, changes, clients, log, logins, network};
+use super::{Covered, Judged, changes, clients, log, logins, network, privileges};
 use crate::machine::Machine;
 use crate::name::Name;
 use crate::server::Facts;
@@ -65,6 +65,7 @@ pub fn run(evidence: &Evidence<'_>) -> (Outcome, Memory) {
             outcome.add(audit_plugin::check(facts, machine, observed(evidence)));
             let verdicts = evidence.judged.map(|judged| &*judged.verdicts);
             outcome.add(accounts::check(facts, &Clients(verdicts)));
+            outcome.add(privileges::check(facts));
             let known = evidence.memory.accounts.as_ref();
             memory.accounts = Some(changes::check(facts, known, &mut outcome));
         }
@@ -103,11 +104,6 @@ fn of_the_log(evidence: &Evidence<'_>, read: &LogEvidence, outcome: &mut Outcome
         read: known.read,
         now: evidence.now,
     };
-    let accounts = evidence
-        .facts
-        .as_ref()
-        .ok()
-        .map(|(facts, _)| &*facts.accounts);
     log::check(evidence.server, &read.covered, &read.doubts, known, outcome);
     LogMemory {
         checked: Some(evidence.now),
@@ -117,7 +113,7 @@ fn of_the_log(evidence: &Evidence<'_>, read: &LogEvidence, outcome: &mut Outcome
             evidence.server,
             &read.failures,
             &read.logins,
-            accounts,
+            evidence.judged,
             &known.attempts,
             since,
             outcome,
@@ -163,11 +159,9 @@ fn unknown_logins(judged: &Judged<'_>, since: UtcSeconds) -> Vec<Finding> {
             "logged in{}, and no account of today admits it: the account is gone, or was changed",
             last.unwrap_or_default()
         );
-        Finding::new(
-            "unknown-login",
-            clients::from(&login.used.name, &login.used.host),
-            message,
-        )
+        let (name, host) = (&login.used.name, &login.used.host);
+        Finding::new("unknown-login", clients::from(name, host), message)
+            .look(clients::which(name, host))
     };
     unknown.map(finding).collect()
 }

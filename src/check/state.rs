@@ -1,7 +1,8 @@
 //! From the evidence to one word for an account, and the reason.
 
+use super::finding::lock_and_drop;
 use super::{Covered, Use};
-use crate::account::{Account, Statement};
+use crate::account::Account;
 use crate::name::Name;
 use crate::server::Facts;
 use crate::time::{Span, UtcSeconds};
@@ -95,7 +96,7 @@ pub struct Verdict {
     pub known_since: Option<UtcSeconds>,
     /// `ALTER USER … ACCOUNT LOCK`, then `DROP USER …`: for a person to run, where the state asks
     /// for it.
-    pub remedy: Option<[Statement; 2]>,
+    pub remedy: Option<String>,
 }
 
 /// What earlier checks knew of an account.
@@ -129,12 +130,8 @@ impl Judge<'_> {
             Earlier::Since(first) => set.map(UtcSeconds).max(first),
         };
         let (state, reason) = self.state(account, used, known_since);
-        let remedy = matches!(state, State::Unused | State::NeverUsed).then(|| {
-            [
-                Statement::new("ALTER USER", account, "ACCOUNT LOCK"),
-                Statement::new("DROP USER", account, ""),
-            ]
-        });
+        let remedy =
+            matches!(state, State::Unused | State::NeverUsed).then(|| lock_and_drop(account));
         Verdict {
             user: account.user.clone(),
             host: account.host.text().clone(),
@@ -239,6 +236,11 @@ impl Judge<'_> {
         }
         doubts
     }
+}
+
+/// root, or who the packages made to be root, over the socket.
+pub(super) fn is_root_here(account: &Account) -> bool {
+    account.user.0 == b"root" && account.host.text().0 == b"localhost"
 }
 
 /// Accounts that the server or a distribution's package creates for itself, and that no password

@@ -1,13 +1,14 @@
 //! `conntracker config`: what holds, and who said so. What it prints can be saved as the file.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::check::registry::Check;
+use crate::config::toml::{list, path_string, string};
 use crate::config::{CheckConfig, Loaded, MariaDbConfig, RunConfig};
 use crate::error::{ExitStatus, Result};
 use crate::mariadb::Access;
-use crate::name::{escape, is_unsafe_to_show};
+use crate::name::escape;
 
 /// Prints the effective configuration as TOML with comments.
 pub(super) fn print(loaded: &Loaded) -> Result<ExitStatus> {
@@ -158,32 +159,10 @@ fn path(value: &Option<PathBuf>) -> Option<String> {
     value.as_deref().map(path_string)
 }
 
-fn list(strings: impl Iterator<Item = String>) -> String {
-    format!("[{}]", strings.collect::<Vec<_>>().join(", "))
-}
-
-/// Every path in a configuration is UTF-8, so nothing is lost.
-fn path_string(path: &Path) -> String {
-    string(&path.to_string_lossy())
-}
-
-/// A TOML string that can't act on what shows it.
-fn string(text: &str) -> String {
-    let mut out = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            c if is_unsafe_to_show(c) => out.push_str(&format!("\\U{:08x}", c as u32)),
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use std::ffi::OsStr;
+    use std::path::Path;
 
     use super::*;
     use crate::config::{Layer, load};

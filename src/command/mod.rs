@@ -4,6 +4,7 @@ mod accounts;
 mod check;
 mod config;
 mod failures;
+mod init;
 mod quarantine;
 pub mod run;
 mod schema;
@@ -24,7 +25,7 @@ use crate::store::{MariaDb, Sqlite, Store};
 pub fn dispatch(invocation: &Invocation) -> Result<ExitStatus> {
     let settings = &invocation.settings;
     match &invocation.command {
-        Command::Run(flags) => run_and_report(flags, &load_with(settings, flags)?),
+        Command::Run(flags) => run_and_report(flags, &load_with(settings, run_flags(flags)?)?),
         Command::Accounts(flags) => {
             until_pipe_closes(accounts::print(flags, &load(settings)?.config))
         }
@@ -37,6 +38,7 @@ pub fn dispatch(invocation: &Invocation) -> Result<ExitStatus> {
         Command::Check(flags) => until_pipe_closes(check::run(flags, &load(settings)?.config)),
         Command::Which(flags) => until_pipe_closes(which::print(flags, &load(settings)?.config)),
         Command::Config => until_pipe_closes(config::print(&load(settings)?)),
+        Command::Init(flags) => until_pipe_closes(init::print(flags, settings)),
         // These two must work where the configuration does not.
         Command::Schema => until_pipe_closes(schema::print(settings)),
         Command::Version => until_pipe_closes(version::print()),
@@ -52,23 +54,9 @@ fn run_and_report(flags: &RunFlags, loaded: &Loaded) -> Result<ExitStatus> {
     Ok(status.max(until_pipe_closes(accounts::print(&all, &loaded.config))?))
 }
 
-/// The configuration, the settings of the command line laid over it.
-fn load(settings: &Settings) -> Result<Loaded> {
-    load_with(settings, &RunFlags::default())
-}
-
-/// The same with the settings that only `run` takes.
-fn load_with(settings: &Settings, run: &RunFlags) -> Result<Loaded> {
+/// The settings of the command line.
+fn flags(settings: &Settings) -> Result<Vec<Layer>> {
     let mut flags = Vec::new();
-    if let Some(path) = &run.textfile {
-        flags.push(Layer::flag("--textfile", "run.textfile", path.as_os_str())?);
-    }
-    if run.textfile_accounts {
-        flags.push(Layer::switch(
-            "--textfile-accounts",
-            "run.textfile_accounts",
-        ));
-    }
     if !settings.audit_log.is_empty() {
         let paths = settings.audit_log.iter().map(|path| path.as_os_str());
         flags.push(Layer::flags("--audit-log", "audit_log", paths)?);
@@ -104,6 +92,31 @@ fn load_with(settings: &Settings, run: &RunFlags) -> Result<Loaded> {
             flags.push(Layer::flag(flag, key, value)?);
         }
     }
+    Ok(flags)
+}
+
+/// The settings that only `run` takes.
+fn run_flags(run: &RunFlags) -> Result<Vec<Layer>> {
+    let mut flags = Vec::new();
+    if let Some(path) = &run.textfile {
+        flags.push(Layer::flag("--textfile", "run.textfile", path.as_os_str())?);
+    }
+    if run.textfile_accounts {
+        let key = "run.textfile_accounts";
+        flags.push(Layer::switch("--textfile-accounts", key));
+    }
+    Ok(flags)
+}
+
+/// The configuration, the settings of the command line laid over it.
+fn load(settings: &Settings) -> Result<Loaded> {
+    load_with(settings, Vec::new())
+}
+
+/// The same with more of the command line.
+fn load_with(settings: &Settings, more: Vec<Layer>) -> Result<Loaded> {
+    let mut flags = flags(settings)?;
+    flags.extend(more);
     let folder = Path::new(crate::config::DEFAULT_FOLDER);
     let loaded = crate::config::load(
         settings.config.as_deref(),

@@ -6,6 +6,7 @@
 
 mod ini;
 mod layer;
+pub(crate) mod toml;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -147,12 +148,54 @@ pub fn load(
     environment: impl IntoIterator<Item = (OsString, OsString)>,
     folder: &Path,
 ) -> Result<Loaded> {
+    let variables = sorted(environment);
+    let (file, log_level) = file_layers(given, &variables, folder)?;
+    assemble(file, log_level, flags, &variables)
+}
+
+/// The same where there is no configuration file yet.
+pub fn load_without_file(
+    flags: Vec<Layer>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Loaded> {
+    assemble(Vec::new(), None, flags, &sorted(environment))
+}
+
+/// The configuration file that is read, or would be if it were there: that of `--config`, of the
+/// environment, or the default one in `folder`.
+pub fn file(
+    given: Option<&Path>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+    folder: &Path,
+) -> PathBuf {
+    let variable = || {
+        let mut variables = environment.into_iter();
+        let (_, path) = variables.find(|(name, _)| name == "CONNTRACKER_CONFIG")?;
+        Some(PathBuf::from(path))
+    };
+    given
+        .map(Path::to_owned)
+        .or_else(variable)
+        .unwrap_or_else(|| folder.join("conntracker.toml"))
+}
+
+fn sorted(
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Vec<(OsString, OsString)> {
     let mut variables: Vec<_> = environment.into_iter().collect();
     variables.sort();
-    let (file, log_level) = file_layers(given, &variables, folder)?;
+    variables
+}
+
+fn assemble(
+    file: Vec<Layer>,
+    log_level: Option<LevelFilter>,
+    flags: Vec<Layer>,
+    variables: &[(OsString, OsString)],
+) -> Result<Loaded> {
     let figment = std::iter::once(Layer::defaults())
         .chain(file)
-        .chain(layer::environment(&variables)?)
+        .chain(layer::environment(variables)?)
         .chain(flags)
         .fold(Figment::new(), Figment::merge);
     let settings = Settings(figment);
@@ -188,7 +231,7 @@ pub fn load(
         origins.insert(key, settings.origin(key));
     }
     let mut config = settings.config()?;
-    let password = layer::password(&variables)?;
+    let password = layer::password(variables)?;
     if config.mariadb.access.host.is_none() {
         config.server.password.clone_from(&password);
     }

@@ -5,11 +5,12 @@
 //! sockets of the unix socket's owner on the server's own ports are taken for the server's.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// State of a TCP socket that listens.
 const LISTEN: &str = "0A";
@@ -28,6 +29,29 @@ struct Listener {
 /// Whether somebody listens on this unix socket in our network, which is then the server's too.
 pub(super) fn is_here(socket: &Path) -> Result<bool, String> {
     Ok(inode_of(socket)?.is_some())
+}
+
+/// The unix sockets on which somebody listens, in our network.
+pub(super) fn unix_listeners() -> Vec<PathBuf> {
+    let table = fs::read("/proc/net/unix").unwrap_or_default();
+    let path = |line: &[u8]| {
+        // `Num RefCount Protocol Flags Type St Inode Path`: a path may hold blanks.
+        let at = memchr::memchr(b'/', line)?;
+        let path = &line[at..];
+        unix_inode_in(line, path).map(|_| PathBuf::from(OsStr::from_bytes(path)))
+    };
+    let mut paths: Vec<_> = table
+        .split(|byte| *byte == b'\n')
+        .filter_map(path)
+        .collect();
+    paths.sort();
+    paths.dedup();
+    paths
+}
+
+/// The folder in /proc of the process that listens on `socket`; none if we may not see whose it is.
+pub(super) fn process_of(socket: &Path) -> Option<PathBuf> {
+    process_with(inode_of(socket).ok()??).map(|(folder, _)| folder)
 }
 
 /// The addresses on which the process listens that listens on `socket`.
@@ -123,11 +147,19 @@ fn address(text: &str) -> Option<SocketAddr> {
 
 /// The inodes of all sockets of the process that has this one; none if we may not see them.
 fn sockets_of_process_with(inode: u64) -> Option<HashSet<u64>> {
+    process_with(inode).map(|(_, sockets)| sockets)
+}
+
+/// The process that has this socket, with the inodes of all of its sockets.
+fn process_with(inode: u64) -> Option<(PathBuf, HashSet<u64>)> {
     let processes = fs::read_dir("/proc").ok()?.flatten();
     processes
         .filter(|entry| entry.file_name().as_bytes().iter().all(u8::is_ascii_digit))
-        .filter_map(|entry| sockets_in(&entry.path().join("fd")).ok())
-        .find(|sockets| sockets.contains(&inode))
+        .filter_map(|entry| {
+            let sockets = sockets_in(&entry.path().join("fd")).ok()?;
+            Some((entry.path(), sockets))
+        })
+        .find(|(_, sockets)| sockets.contains(&inode))
 }
 
 fn sockets_in(folder: &Path) -> io::Result<HashSet<u64>> {
@@ -163,6 +195,9 @@ mod tests {
         let client = std::net::TcpStream::connect(v4.local_addr().unwrap()).unwrap();
         let _unix_client = UnixStream::connect(&path).unwrap();
         assert_eq!(is_here(&path), Ok(true));
+        assert!(unix_listeners().contains(&path));
+        let own = format!("/proc/{}", std::process::id());
+        assert_eq!(process_of(&path), Some(PathBuf::from(own)));
         let found = of(&path, None, &[]).unwrap();
         for listener in [Some(&v4), Some(&any), v6.as_ref()].into_iter().flatten() {
             let address = listener.local_addr().unwrap();

@@ -51,6 +51,13 @@ const SESSION: &str = "SET NAMES utf8mb4 COLLATE utf8mb4_nopad_bin, \
 /// The variables for this got other names in 11.1.
 const TRANSACTIONS: &str = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ WRITE";
 
+/// Where a server is looked for that nobody named: at the first of the usual places that is there.
+pub fn usual_socket() -> PathBuf {
+    let usual = || USUAL_SOCKETS.iter().map(Path::new);
+    let found = usual().find(|path| path.exists()).or(usual().next());
+    found.unwrap_or(Path::new("")).to_owned()
+}
+
 /// How to reach a server, and as whom. What is not said here is taken from `defaults_file`, then
 /// from MariaDB's own conventions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -115,11 +122,7 @@ impl Server {
                 port: access.port.unwrap_or(DEFAULT_PORT),
                 tls: access.tls.unwrap_or(true).then_some(access.tls_ca),
             },
-            (None, None) => {
-                let usual = || USUAL_SOCKETS.iter().map(Path::new);
-                let found = usual().find(|path| path.exists()).or(usual().next());
-                Endpoint::Socket(found.unwrap_or(Path::new("")).to_owned())
-            }
+            (None, None) => Endpoint::Socket(usual_socket()),
         };
         Ok(Self {
             endpoint,

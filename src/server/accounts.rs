@@ -4,7 +4,7 @@
 use mysql::{Error as Refusal, Row, Value as Column};
 use serde_json::Value;
 
-use super::{DatabaseGrant, Facts, Source, bytes, names};
+use super::{DatabaseGrant, Facts, ObjectGrant, ObjectKind, Source, bytes, names};
 use crate::account::{Account, Authentication, SslType};
 use crate::name::Name;
 
@@ -61,6 +61,27 @@ pub(super) fn database_grants(
         host: bytes(row, 1),
         database: bytes(row, 2),
         access: row.get_opt(3).and_then(Result::ok).unwrap_or(0),
+    };
+    Ok(rows.map(|rows| rows.iter().map(grant).collect()))
+}
+
+/// Reads the privileges on parts of databases; none if they can't be.
+pub(super) fn object_grants(source: &mut Source<'_>) -> Result<Option<Vec<ObjectGrant>>, Refusal> {
+    let rows = source.view("server_object_grants", "user, host, db, kind, name, rights")?;
+    let grant = |row: &Row| ObjectGrant {
+        user: bytes(row, 0),
+        host: bytes(row, 1),
+        database: bytes(row, 2),
+        kind: match &*bytes(row, 3).0 {
+            b"COLUMN" => ObjectKind::Column,
+            b"PROCEDURE" => ObjectKind::Procedure,
+            b"FUNCTION" => ObjectKind::Function,
+            b"PACKAGE" => ObjectKind::Package,
+            b"PACKAGE BODY" => ObjectKind::PackageBody,
+            _ => ObjectKind::Table,
+        },
+        name: bytes(row, 4),
+        rights: bytes(row, 5),
     };
     Ok(rows.map(|rows| rows.iter().map(grant).collect()))
 }

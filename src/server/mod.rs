@@ -7,6 +7,7 @@
 mod accounts;
 mod resolver;
 mod settings;
+mod setup;
 
 use mysql::prelude::Queryable;
 use mysql::{Conn, Error as Refusal, Row, Value};
@@ -19,6 +20,7 @@ use crate::time::UtcSeconds;
 
 pub use resolver::HostResolver;
 pub use settings::{AuditPlugin, Settings};
+pub use setup::{Setup, Tables, look};
 
 /// The oldest version whose account table is understood.
 const OLDEST: Version = Version(10, 4, 0);
@@ -52,6 +54,8 @@ pub struct Facts {
     pub proxies: Option<Vec<[Name; 4]>>,
     /// Privileges on whole databases; none if they can't be read.
     pub database_grants: Option<Vec<DatabaseGrant>>,
+    /// Privileges on single tables, columns and routines; none if they can't be read.
+    pub object_grants: Option<Vec<ObjectGrant>>,
     /// Settings and counters.
     pub settings: Settings,
     /// The audit plugin; none if it is not loaded.
@@ -75,6 +79,64 @@ pub struct DatabaseGrant {
     pub access: u64,
 }
 
+/// Privileges on a part of a database: a row of `mysql.tables_priv`, `mysql.columns_priv` or
+/// `mysql.procs_priv`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectGrant {
+    /// User of the account, or the role.
+    pub user: Name,
+    /// Host pattern of the account; empty for a role.
+    pub host: Name,
+    /// The database; no pattern.
+    pub database: Name,
+    /// What it is.
+    pub kind: ObjectKind,
+    /// Its name; of a column `table.column`.
+    pub name: Name,
+    /// The privileges as the server lists them: `Select,Insert`.
+    pub rights: Name,
+}
+
+/// What a privilege may be granted on within a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ObjectKind {
+    /// A table or view.
+    Table,
+    /// A column of one.
+    Column,
+    /// A stored procedure.
+    Procedure,
+    /// A stored function.
+    Function,
+    /// The specification of a package.
+    Package,
+    /// The body of a package.
+    PackageBody,
+}
+
+impl ObjectGrant {
+    /// Whether it was granted WITH GRANT OPTION.
+    pub fn may_be_passed_on(&self) -> bool {
+        self.rights
+            .0
+            .split(|byte| *byte == b',')
+            .any(|one| one == b"Grant")
+    }
+}
+
+impl ObjectKind {
+    /// As GRANT and REVOKE call it. A column is granted with its table.
+    pub fn grant_word(self) -> &'static str {
+        match self {
+            Self::Table | Self::Column => "TABLE",
+            Self::Procedure => "PROCEDURE",
+            Self::Function => "FUNCTION",
+            Self::Package => "PACKAGE",
+            Self::PackageBody => "PACKAGE BODY",
+        }
+    }
+}
+
 /// A client that is connected now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
@@ -96,79 +158,125 @@ pub struct Connection {
 /// # Errors
 /// If it can't be reached, is no MariaDB of 10.4 or later, or its accounts can't be read.
 pub fn ask(access: &Access, database: &str) -> Result<Facts> {
-    let server = mariadb::Server::find(access)?;
-    let described = format!("server at {}", server.describe());
-    let fail = |message: String| Error::Store {
-        store: described.clone(),
-        message,
-    };
-    let explain = |error: Refusal| fail(server.explain(&error));
-    let mut conn = server.connect(None).map_err(explain)?;
-    let settings: Option<Row> = conn
-        .query_first(
-            "SELECT @@version, @@skip_name_resolve, @@hostname, UNIX_TIMESTAMP(), CURRENT_USER(),
-                    CONNECTION_ID()",
-        )
-        .map_err(explain)?;
-    let settings = settings.ok_or_else(|| fail("gives no answer".into()))?;
-    let version = text(&settings, 0);
-    let Some(number) = Version::parse(&version).filter(|_| version.contains("MariaDB")) else {
-        let shown = crate::name::escape(version.as_bytes());
-        return Err(fail(format!("is not MariaDB but {shown}")));
-    };
-    if number < OLDEST {
-        let Version(major, minor, patch) = number;
-        return Err(fail(format!(
-            "is MariaDB {major}.{minor}.{patch}; its accounts are understood from 10.4 on"
-        )));
+    let mut session = Session::open(access)?;
+    let (facts, accounts_known) = session.facts(database)?;
+    match accounts_known {
+        true => Ok(facts),
+        false => Err(session.fail(format!(
+            "its accounts can't be read as {}; an administrator runs: conntracker schema --store \
+             mariadb | mariadb, and grants SELECT on {database}.* to this account",
+            session.current_user
+        ))),
     }
-    // The session's zone is UTC, so that what is local has to be asked for.
-    let offset: Option<i64> = conn
-        .query_first("SET STATEMENT time_zone = 'SYSTEM' FOR SELECT TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(), NOW())")
-        .map_err(explain)?;
-    let current = text(&settings, 4);
-    let mut facts = Facts {
-        rules: Server {
-            version: number,
-            skip_name_resolve: settings.get_opt::<u8, _>(1).is_some_and(|on| on == Ok(1)),
-        },
-        version,
-        hostname: Name::from(&*text(&settings, 2)),
-        now: UtcSeconds(settings.get_opt(3).and_then(Result::ok).unwrap_or(0)),
-        utc_offset: offset.unwrap_or(0),
-        accounts: Vec::new(),
-        roles: None,
-        proxies: None,
-        database_grants: None,
-        settings: Settings::default(),
-        audit_plugin: None,
-        connections: None,
-        unknown: Vec::new(),
-        described: described.clone(),
-    };
-    let mut source = Source {
-        conn: &mut conn,
-        database: mariadb::quote(database),
-    };
-    accounts::read(&mut source, &mut facts)
-        .map_err(explain)?
-        .ok_or_else(|| {
-            fail(format!(
-                "its accounts can't be read as {current}; an administrator runs: conntracker schema \
-                 --store mariadb | mariadb, and grants SELECT on {database}.* to this account"
-            ))
-        })?;
-    facts.database_grants = accounts::database_grants(&mut source).map_err(explain)?;
-    facts.settings = settings::read(&mut source).map_err(explain)?;
-    facts.audit_plugin = settings::audit_plugin(&mut source).map_err(explain)?;
-    let own = settings.get_opt(5).and_then(Result::ok).unwrap_or(0);
-    facts.connections = source.connections(own).map_err(explain)?;
-    if facts.connections.is_none() {
-        facts.unknown.push(format!(
-            "who is connected now; grant EXECUTE ON PROCEDURE {database}.server_connections, or PROCESS"
-        ));
+}
+
+/// A session in a server that is a MariaDB of a version that is understood.
+struct Session {
+    server: mariadb::Server,
+    conn: Conn,
+    /// Where it was asked, for messages.
+    described: String,
+    version: String,
+    number: Version,
+    /// The account that we are there, as the server names it.
+    current_user: String,
+}
+
+impl Session {
+    fn open(access: &Access) -> Result<Self> {
+        let server = mariadb::Server::find(access)?;
+        let described = format!("server at {}", server.describe());
+        let fail = |message: String| Error::Store {
+            store: described.clone(),
+            message,
+        };
+        let explain = |error: Refusal| fail(server.explain(&error));
+        let mut conn = server.connect(None).map_err(explain)?;
+        let row: Option<Row> = conn
+            .query_first("SELECT @@version, CURRENT_USER()")
+            .map_err(explain)?;
+        let row = row.ok_or_else(|| fail("gives no answer".into()))?;
+        let version = text(&row, 0);
+        let Some(number) = Version::parse(&version).filter(|_| version.contains("MariaDB")) else {
+            let shown = crate::name::escape(version.as_bytes());
+            return Err(fail(format!("is not MariaDB but {shown}")));
+        };
+        if number < OLDEST {
+            let Version(major, minor, patch) = number;
+            return Err(fail(format!(
+                "is MariaDB {major}.{minor}.{patch}; its accounts are understood from 10.4 on"
+            )));
+        }
+        Ok(Self {
+            current_user: text(&row, 1),
+            server,
+            conn,
+            described,
+            version,
+            number,
+        })
     }
-    Ok(facts)
+
+    fn fail(&self, message: String) -> Error {
+        Error::Store {
+            store: self.described.clone(),
+            message,
+        }
+    }
+
+    /// What the server says, and whether its accounts could be read.
+    fn facts(&mut self, database: &str) -> Result<(Facts, bool)> {
+        let facts = self.try_facts(database);
+        facts.map_err(|error| self.fail(self.server.explain(&error)))
+    }
+
+    fn try_facts(&mut self, database: &str) -> Result<(Facts, bool), Refusal> {
+        let row: Option<Row> = self.conn.query_first(
+            "SELECT @@skip_name_resolve, @@hostname, UNIX_TIMESTAMP(), CONNECTION_ID()",
+        )?;
+        let number = |column| -> Option<i64> { row.as_ref()?.get_opt(column)?.ok() };
+        // The session's zone is UTC, so that what is local has to be asked for.
+        let offset: Option<i64> = self.conn.query_first(
+            "SET STATEMENT time_zone = 'SYSTEM' FOR SELECT TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(), NOW())",
+        )?;
+        let mut facts = Facts {
+            rules: Server {
+                version: self.number,
+                skip_name_resolve: number(0) == Some(1),
+            },
+            version: self.version.clone(),
+            hostname: row.as_ref().map(|row| bytes(row, 1)).unwrap_or_default(),
+            now: UtcSeconds(number(2).unwrap_or(0)),
+            utc_offset: offset.unwrap_or(0),
+            accounts: Vec::new(),
+            roles: None,
+            proxies: None,
+            database_grants: None,
+            object_grants: None,
+            settings: Settings::default(),
+            audit_plugin: None,
+            connections: None,
+            unknown: Vec::new(),
+            described: self.described.clone(),
+        };
+        let mut source = Source {
+            conn: &mut self.conn,
+            database: mariadb::quote(database),
+        };
+        let accounts_known = accounts::read(&mut source, &mut facts)?.is_some();
+        facts.database_grants = accounts::database_grants(&mut source)?;
+        facts.object_grants = accounts::object_grants(&mut source)?;
+        facts.settings = settings::read(&mut source)?;
+        facts.audit_plugin = settings::audit_plugin(&mut source)?;
+        let own = number(3).and_then(|id| id.try_into().ok()).unwrap_or(0);
+        facts.connections = source.connections(own)?;
+        if facts.connections.is_none() {
+            facts.unknown.push(format!(
+                "who is connected now; grant EXECUTE ON PROCEDURE {database}.server_connections, or PROCESS"
+            ));
+        }
+        Ok((facts, accounts_known))
+    }
 }
 
 /// Asks one source after the other.
@@ -291,6 +399,7 @@ mod tests {
             ("server_roles", "FROM mysql.roles_mapping"),
             ("server_proxies", "FROM mysql.proxies_priv"),
             ("server_db_grants", "FROM mysql.db"),
+            ("server_object_grants", "FROM mysql.procs_priv"),
         ] {
             let statement = definition(view).unwrap();
             assert!(statement.trim().starts_with("SELECT "), "{statement}");

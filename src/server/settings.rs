@@ -43,7 +43,8 @@ pub(super) fn read(source: &mut Source<'_>) -> Result<Settings, Refusal> {
     for statement in [
         "SHOW GLOBAL VARIABLES WHERE variable_name LIKE 'server\\_audit\\_%' OR variable_name IN
              ('bind_address', 'port', 'extra_port', 'skip_networking', 'socket', 'datadir',
-              'require_secure_transport', 'have_ssl', 'default_password_lifetime')",
+              'require_secure_transport', 'have_ssl', 'default_password_lifetime', 'system_time_zone',
+              'wsrep_on', 'read_only', 'plugin_dir')",
         "SHOW GLOBAL STATUS LIKE 'server\\_audit\\_%'",
     ] {
         for row in source.rows(statement)?.iter().flatten() {

@@ -17,7 +17,9 @@ use crate::name::Name;
 use crate::time::UtcSeconds;
 
 pub use list::{AccountFilter, Order, SortBy};
-pub use mariadb::{MariaDb, schema as mariadb_schema};
+pub use mariadb::{
+    MariaDb, VERSION as MARIADB_VERSION, schema as mariadb_schema, views as mariadb_views,
+};
 pub use sqlite::{SCHEMA as SQLITE_SCHEMA, Sqlite};
 
 /// How many different (name, host, code) a store keeps for one server's failed logins. Whoever

@@ -21,7 +21,7 @@ use serde_json::Value;
 
 use crate::env::{Started, TestEnv};
 use crate::figures::Figures;
-use crate::mariadb::{Server, free_port};
+use crate::mariadb::{Server, administrator, free_port};
 use crate::random::Random;
 
 /// Nothing that a test waits for takes longer.
@@ -94,6 +94,32 @@ fn a_fleet_counts_each_event_once_though_a_node_dies() {
     assert_eq!(rows, COLLECTORS.to_string(), "checkpoints");
     let rows = cluster.query(0, "SELECT COUNT(*) FROM conntrack.quarantine");
     assert_eq!(rows, "0", "genuine records are in quarantine");
+}
+
+#[test]
+fn what_init_prints_for_one_node_is_there_in_the_other() {
+    let cluster = Cluster::start();
+    let env = TestEnv::new();
+    let views = |node| {
+        let socket = cluster.socket(node);
+        let socket = socket.to_str().expect("a path");
+        let text = env
+            .run(&["init", "--user", "root", "--socket", socket])
+            .stdout();
+        let part = text.split("\n# == ").nth(2).expect("a part");
+        assert!(part.contains("views and account"), "{text}");
+        format!("# {part}")
+    };
+    let missing = views(1);
+    assert!(
+        missing.contains("# A cluster: run this in one node"),
+        "{missing}"
+    );
+    administrator(&cluster.nodes[0], &missing);
+    cluster.wait("views and account", |_| {
+        views(1).contains("# nothing is missing")
+    });
+    assert!(views(0).contains("# nothing is missing"));
 }
 
 #[test]

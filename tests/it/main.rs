@@ -21,6 +21,7 @@ mod figures;
 mod flag;
 mod galera;
 mod honest;
+mod init;
 mod kill;
 mod live;
 mod mariadb;

@@ -34,6 +34,7 @@ pub(crate) struct Server {
     address: Address,
     options: Vec<String>,
     time_zone: &'static str,
+    has_plugin: bool,
     root_logins: AtomicU64,
     folder: TempDir,
 }
@@ -47,6 +48,15 @@ impl Server {
 
     /// The same, with the server's clock in `time_zone`.
     pub(crate) fn start_in(time_zone: &'static str, options: &[&str]) -> Self {
+        Self::start_as(time_zone, options, true)
+    }
+
+    /// A server without the audit plugin, that reads the options in [`option_file`](Self::option_file).
+    pub(crate) fn start_bare(time_zone: &'static str, options: &[&str]) -> Self {
+        Self::start_as(time_zone, options, false)
+    }
+
+    fn start_as(time_zone: &'static str, options: &[&str], has_plugin: bool) -> Self {
         let folder = TempDir::with_prefix("conntracker-mariadb-").expect("a temporary folder");
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("permissions");
         for (path, content) in data_directory() {
@@ -64,12 +74,14 @@ impl Server {
         give_to_server(folder.path());
 
         let options: Vec<_> = options.iter().map(|&option| option.to_owned()).collect();
-        let (process, address) = launch(folder.path(), time_zone, &options);
+        fs::write(folder.path().join("my.cnf"), "").expect("a file of options");
+        let (process, address) = launch(folder.path(), time_zone, has_plugin, &options);
         Self {
             process,
             address,
             options,
             time_zone,
+            has_plugin,
             root_logins: AtomicU64::new(1),
             folder,
         }
@@ -83,6 +95,16 @@ impl Server {
     /// The live audit log; its rotated siblings stand next to it, and nothing else does.
     pub(crate) fn audit_log(&self) -> PathBuf {
         audit_log(self.folder.path())
+    }
+
+    /// The options that a server without the plugin reads when it starts.
+    pub(crate) fn option_file(&self) -> PathBuf {
+        self.folder.path().join("my.cnf")
+    }
+
+    /// Its data directory.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
     }
 
     /// Its version, as far as tests have to know it.
@@ -194,7 +216,12 @@ impl Server {
     /// same data and the same audit log. Its connection ids begin anew.
     pub(crate) fn restart(&mut self) {
         self.stop();
-        (self.process, self.address) = launch(self.folder.path(), self.time_zone, &self.options);
+        (self.process, self.address) = launch(
+            self.folder.path(),
+            self.time_zone,
+            self.has_plugin,
+            &self.options,
+        );
         self.root_logins.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -214,7 +241,12 @@ impl Server {
         let unix = UnixListener::bind(&socket).expect("the server's socket");
         give_to_server(&socket);
         fs::set_permissions(&socket, fs::Permissions::from_mode(0o777)).expect("permissions");
-        let (program, address) = program(self.folder.path(), self.time_zone, &self.options);
+        let (program, address) = program(
+            self.folder.path(),
+            self.time_zone,
+            self.has_plugin,
+            &self.options,
+        );
         let mut command = Command::new("sh");
         command
             .args([
@@ -282,13 +314,23 @@ pub(crate) fn administrator(server: &Server, sql: &str) -> String {
 
 /// Starts a server on the data in `folder` and waits until `root` can log in (once: that login is
 /// in the audit log).
-fn launch(folder: &Path, time_zone: &str, options: &[String]) -> (Child, Address) {
-    let (command, address) = program(folder, time_zone, options);
+fn launch(
+    folder: &Path,
+    time_zone: &str,
+    has_plugin: bool,
+    options: &[String],
+) -> (Child, Address) {
+    let (command, address) = program(folder, time_zone, has_plugin, options);
     wait(command, address, folder)
 }
 
 /// The command line of a server on the data in `folder`, and where it listens.
-fn program(folder: &Path, time_zone: &str, options: &[String]) -> (Command, Address) {
+fn program(
+    folder: &Path,
+    time_zone: &str,
+    has_plugin: bool,
+    options: &[String],
+) -> (Command, Address) {
     let address = Address {
         socket: folder.join("sock"),
         port: free_port(),
@@ -298,8 +340,14 @@ fn program(folder: &Path, time_zone: &str, options: &[String]) -> (Command, Addr
         .append(true)
         .open(folder.join("error.log"));
     let mut command = Command::new(find("mariadbd"));
+    match has_plugin {
+        true => command.arg("--no-defaults"),
+        false => command.arg(format!(
+            "--defaults-file={}",
+            folder.join("my.cnf").display()
+        )),
+    };
     command
-        .arg("--no-defaults")
         .args(as_server_user())
         .arg(format!("--datadir={}", folder.join("data").display()))
         .arg(format!("--tmpdir={}", folder.join("tmp").display()))
@@ -312,21 +360,25 @@ fn program(folder: &Path, time_zone: &str, options: &[String]) -> (Command, Addr
             "--max-connections=200",
         ])
         .arg("--max-connect-errors=1000000")
-        .args([
-            "--plugin-load-add=server_audit",
-            "--server-audit-logging=ON",
-        ])
-        .arg("--server-audit-events=CONNECT")
-        .arg(format!(
-            "--server-audit-file-path={}",
-            audit_log(folder).display()
-        ))
         .args(SMALL)
         .args([
             "--innodb-flush-log-at-trx-commit=0",
             "--performance-schema=OFF",
         ])
-        .arg("--debug-no-sync")
+        .arg("--debug-no-sync");
+    if has_plugin {
+        command
+            .args([
+                "--plugin-load-add=server_audit",
+                "--server-audit-logging=ON",
+            ])
+            .arg("--server-audit-events=CONNECT")
+            .arg(format!(
+                "--server-audit-file-path={}",
+                audit_log(folder).display()
+            ));
+    }
+    command
         .args(options)
         .env("TZ", time_zone)
         .stdin(Stdio::null())
@@ -452,7 +504,7 @@ fn read_tree(
 }
 
 /// Where a program of the server is. Distributions keep the server itself out of a user's PATH.
-fn find(program: &str) -> PathBuf {
+pub(crate) fn find(program: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .chain(["/usr/sbin", "/usr/libexec", "/usr/local/sbin"].map(PathBuf::from))

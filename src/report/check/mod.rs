@@ -6,6 +6,8 @@ mod nagios;
 
 use std::io::Write;
 
+use hashbrown::HashSet;
+
 use super::{Format, Look, Printed, Row, TABLE_ROWS, Value, print};
 use crate::account::{Accounts, RowId};
 use crate::check::{
@@ -131,28 +133,26 @@ pub fn print_tables(checked: &Checked<'_>, look: &Look, mut out: impl Write) -> 
             Place::Shell,
             "To be run by hand in a shell on the database host:",
         ),
+        (Place::Look, "To see what is behind it:"),
     ] {
-        let steps = checked
-            .applied
-            .findings
-            .iter()
-            .flat_map(|finding| &finding.remedy);
-        let mut lines: Vec<&str> = Vec::new();
-        for line in steps
-            .filter(|step| step.place == place)
-            .flat_map(|step| step.text.lines())
-        {
-            // One [mariadbd] is enough, and so is one cure of two evils.
-            if !lines.contains(&line) {
-                lines.push(line);
-            }
-        }
+        let lines = lines_for(place, &checked.applied.findings);
         if !lines.is_empty() {
             writeln!(out, "\n{heading}\n{}", lines.join("\n"))?;
         }
     }
     out.flush()?;
     Ok(())
+}
+
+/// What is to be pasted there, each line once (one cure of two evils is enough, and so is one
+/// `[mariadbd]`), in such an order that none gets in the way of another.
+fn lines_for(place: Place, findings: &[Finding]) -> Vec<&str> {
+    let steps = findings.iter().flat_map(|finding| &finding.remedy);
+    let mut steps: Vec<_> = steps.filter(|step| step.place == place).collect();
+    steps.sort_by_key(|step| step.turn);
+    let mut seen = HashSet::new();
+    let lines = steps.into_iter().flat_map(|step| step.text.lines());
+    lines.filter(|line| seen.insert(*line)).collect()
 }
 
 fn print_accounts(judged: &Judged<'_>, look: &Look, mut out: impl Write) -> Result<()> {

@@ -36,8 +36,8 @@ use value::{
 /// The tables, as `conntracker schema --store mariadb` prints them for the usual database.
 const SCHEMA: &str = include_str!("../../../sql/schema.sql");
 
-/// Version of [`SCHEMA`].
-const VERSION: u64 = 2;
+/// The version of the tables that this program knows.
+pub const VERSION: u64 = 2;
 
 /// The database that [`SCHEMA`] names.
 const USUAL_DATABASE: &str = "conntrack";
@@ -55,6 +55,16 @@ pub fn schema(database: &str) -> String {
         .fold(format!("{SCHEMA}\n{SERVER_VIEWS}"), |sql, statement| {
             sql.replace(&named(statement), &format!("{statement} {quoted}"))
         })
+}
+
+/// The views of the server's own tables in `database`, and the database, as SQL: all that the
+/// cross-check needs where the store is another one.
+pub fn views(database: &str) -> String {
+    let schema = schema(database);
+    let begin = schema.find("CREATE DATABASE").unwrap_or(0);
+    let end = schema.find("CREATE TABLE").unwrap_or(begin);
+    let database = schema[begin..end].split("\n\n").next();
+    format!("{}\n\n{SERVER_VIEWS}", database.unwrap_or_default())
 }
 
 /// A database in a MariaDB server.

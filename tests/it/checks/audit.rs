@@ -53,7 +53,7 @@ fn settings_of_the_plugin_are_cured_at_once_and_for_later() {
         assert_eq!(document["findings"][0]["severity"], severity, "{expected}");
         let before = settings(&server, name);
         let cures = options(&document);
-        cure(&mut server, &document);
+        cure(&server, &document);
         assert_eq!(
             settings(&server, name),
             before,
@@ -132,7 +132,7 @@ fn a_plugin_that_can_be_unloaded_or_is_not_there() {
 
 #[test]
 fn a_log_that_others_may_read_or_write() {
-    let mut server = hardened();
+    let server = hardened();
     let env = env_of(&server, "");
     is_innocent(&env);
     let log = server.audit_log();
@@ -144,7 +144,7 @@ fn a_log_that_others_may_read_or_write() {
             [format!("audit-file-mode {}", log.display())]
         );
         assert_eq!(document["findings"][0]["severity"], severity, "{mode:o}");
-        cure(&mut server, &document);
+        cure(&server, &document);
         let now = fs::metadata(&log).expect("the log").permissions().mode();
         assert_eq!(now & 0o7777, 0o660, "only the others lost a right");
         is_innocent(&env);
@@ -153,7 +153,7 @@ fn a_log_that_others_may_read_or_write() {
 
 #[test]
 fn a_log_that_is_not_the_one_that_is_read() {
-    let mut server = hardened();
+    let server = hardened();
     let log = server.audit_log();
     // Another file is read.
     let env = env_of(&server, "skip = ['log-gap']");
@@ -185,7 +185,7 @@ fn a_log_that_is_not_the_one_that_is_read() {
             .expect("a text")
             .contains("no longer there")
     );
-    cure(&mut server, &document);
+    cure(&server, &document);
     assert!(log.exists(), "a new file");
     env.run(&["run"]).exits_with(1).complains("gap");
     assert_eq!(found(&checked(&env, &[])), [""; 0]);
@@ -193,7 +193,7 @@ fn a_log_that_is_not_the_one_that_is_read() {
 
 #[test]
 fn history_that_is_too_short_is_told_with_what_would_be_enough() {
-    let mut server = hardened();
+    let server = hardened();
     let env = env_of(&server, "skip = ['log-gap', 'login-host']");
     is_innocent(&env);
     administrator(
@@ -220,7 +220,7 @@ fn history_that_is_too_short_is_told_with_what_would_be_enough() {
         message.contains("s of history: the log grows by"),
         "{message}"
     );
-    cure(&mut server, &document);
+    cure(&server, &document);
     assert_eq!(
         found(&checked(&env, &["--only", "audit-rotation"])),
         [""; 0]

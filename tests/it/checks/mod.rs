@@ -10,6 +10,7 @@ mod network;
 mod output;
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
@@ -139,8 +140,8 @@ fn steps(document: &Value, place: &str) -> Vec<String> {
 }
 
 /// Does what the remedies say, as they stand: statements by the administrator's client, commands by a
-/// shell, options by a start with them.
-fn cure(server: &mut Server, document: &Value) {
+/// shell; options are a matter of the next start, see [`options`].
+fn cure(server: &Server, document: &Value) {
     let statements = steps(document, "sql");
     if !statements.is_empty() {
         administrator(
@@ -157,16 +158,18 @@ fn cure(server: &mut Server, document: &Value) {
     }
 }
 
-/// The options of the remedies, as the server's command line takes them.
+/// The options of the remedies as the server understands them from a file: the flags of a start with it.
 fn options(document: &Value) -> Vec<String> {
-    let mut options = Vec::new();
+    let mut file = tempfile::NamedTempFile::new().expect("a file of options");
     for text in steps(document, "options") {
-        let mut lines = text.lines();
-        assert_eq!(lines.next(), Some("[mariadbd]"), "{text}");
-        for line in lines {
-            let (name, value) = line.split_once(" = ").expect("an option");
-            options.push(format!("--{name}={value}"));
-        }
+        writeln!(file, "{text}").expect("options");
     }
-    options
+    let read = Command::new(crate::mariadb::find("my_print_defaults"))
+        .arg(format!("--defaults-file={}", file.path().display()))
+        .arg("mariadbd")
+        .output()
+        .expect("the program that reads files of options");
+    assert!(read.status.success(), "{read:?}");
+    let flags = String::from_utf8(read.stdout).expect("UTF-8");
+    flags.lines().map(str::to_owned).collect()
 }
