@@ -14,17 +14,22 @@ use clap::builder::{
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, Args, CommandFactory, Parser, Subcommand};
 
+use crate::check::State;
 use crate::check::registry::{self, Check};
 use crate::config::StoreKind;
 use crate::name::Name;
-use crate::report::{CheckFormat, Format};
+use crate::report::{CheckFormat, Format, TABLE_ROWS};
+use crate::store::SortBy;
 use crate::time::Span;
+use crate::wildcard::Wildcard;
 
 const EXAMPLES: &str = "\
 Examples:
   conntracker init                        what has to be set up on this database host?
   conntracker                             read what is new; for cron or a systemd timer
   conntracker accounts --unused-for 90d   accounts without a sign of use for 90 days
+  conntracker accounts --state never_used --sort name
+                                          what the last check found, one by one
   conntracker failures --since 24h        who failed to log in during the last 24 hours
   conntracker check                       is the server used, and exposed, as it should be?
   conntracker which app 10.0.5.21         which account is picked for that login, and why?
@@ -74,9 +79,8 @@ where
         Some(Commands::Version(settings)) => (Command::Version, settings),
     };
     match &mut command {
-        Command::Run(flags) => flags.report |= run.report,
-        _ if run.report => return Err(conflict("--report belongs to the command 'run'".into())),
-        _ => {}
+        Command::Run(flags) => *flags = run.join(std::mem::take(flags)).map_err(conflict)?,
+        _ => run.are_none().map_err(conflict)?,
     }
     let settings = settings.join(later).map_err(conflict)?;
     Ok(Invocation { command, settings })
@@ -165,20 +169,104 @@ pub struct RunFlags {
     /// When done, print what `accounts` prints
     #[arg(long)]
     pub report: bool,
+    /// When done, write figures for Prometheus to this file, for node_exporter's textfile collector; its
+    /// name ends in .prom
+    #[arg(long, value_name = "PATH")]
+    pub textfile: Option<PathBuf>,
+    /// Also those of each account name and client host, which may be many series
+    #[arg(long)]
+    pub textfile_accounts: bool,
+}
+
+impl RunFlags {
+    /// These, and those typed after the command's name. The error is a usage error's message.
+    fn join(self, later: Self) -> Result<Self, String> {
+        Ok(Self {
+            report: self.report | later.report,
+            textfile: either("--textfile <PATH>", self.textfile, later.textfile)?,
+            textfile_accounts: self.textfile_accounts | later.textfile_accounts,
+        })
+    }
+
+    /// They stand before the name of another command.
+    fn are_none(&self) -> Result<(), String> {
+        let given = [
+            ("--report", self.report),
+            ("--textfile", self.textfile.is_some()),
+            ("--textfile-accounts", self.textfile_accounts),
+        ];
+        match given.iter().find(|(_, given)| *given) {
+            Some((flag, _)) => Err(format!("{flag} belongs to the command 'run'")),
+            None => Ok(()),
+        }
+    }
+}
+
+fn either<T>(flag: &str, before: Option<T>, after: Option<T>) -> Result<Option<T>, String> {
+    match (before, after) {
+        (Some(_), Some(_)) => Err(format!(
+            "the argument '{flag}' cannot be used multiple times"
+        )),
+        (before, after) => Ok(before.or(after)),
+    }
+}
+
+/// Flags of every list.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ListFlags {
+    /// Only this server's
+    #[arg(long, value_name = "NAME", value_parser = name_parser())]
+    pub server: Option<Name>,
+    /// How to print them: table, json, ndjson (an object a line) or csv
+    #[arg(long, default_value = "table", value_parser = format_parser(), hide_possible_values = true)]
+    pub format: Format,
+    /// Not more rows than this; 0: all [default: 1000 in a table, else all]
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+}
+
+impl ListFlags {
+    /// How many rows to print at the most.
+    pub fn limit(&self) -> u64 {
+        match (self.limit, self.format) {
+            (Some(0), _) => u64::MAX,
+            (Some(limit), _) => limit,
+            // It is held in memory.
+            (None, Format::Table) => TABLE_ROWS,
+            (None, _) => u64::MAX,
+        }
+    }
 }
 
 /// Flags of `accounts`.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct AccountsFlags {
     /// Only accounts without a sign of use for so long: 90d, 36h, 2w
     #[arg(long, value_name = "SPAN", value_parser = Span::parse)]
     pub unused_for: Option<Span>,
-    /// Only this server's accounts
-    #[arg(long, value_name = "NAME", value_parser = name_parser())]
-    pub server: Option<Name>,
-    /// How to print them: table, json or csv
-    #[arg(long, default_value = "table", value_parser = format_parser(), hide_possible_values = true)]
-    pub format: Format,
+    /// Only this user name, upper and lower case told apart; * stands for anything: 'app_*'
+    #[arg(long, value_name = "PATTERN", value_parser = wildcard_parser(), allow_hyphen_values = true)]
+    pub name: Option<Wildcard>,
+    /// Only this client host (with --state: this host pattern, as text); * stands for anything
+    #[arg(long, value_name = "PATTERN", value_parser = wildcard_parser(), allow_hyphen_values = true)]
+    pub host: Option<Wildcard>,
+    /// Instead: the server's accounts that the last `check` judged so: unused, never_used, unknown,
+    /// locked, active, connected, system, role
+    #[arg(
+        long, value_name = "STATE,…", value_delimiter = ',', value_parser = state_parser(), hide_possible_values = true,
+        conflicts_with = "unused_for"
+    )]
+    pub state: Vec<State>,
+    /// By last-active, last-seen, first-seen, connects, name or host, the oldest and the least first,
+    /// before them what is not known [default: by server, name and host]
+    #[arg(long, value_name = "ORDER", value_parser = sort_parser(), hide_possible_values = true)]
+    pub sort: Option<SortBy>,
+    /// The same from its end
+    #[arg(long)]
+    pub reverse: bool,
+    /// What every list takes.
+    #[command(flatten)]
+    pub list: ListFlags,
 }
 
 /// Flags of `failures` and `quarantine`.
@@ -187,12 +275,9 @@ pub struct SinceFlags {
     /// Only what happened within the last: 24h, 90m, 7d
     #[arg(long, value_name = "SPAN", value_parser = Span::parse)]
     pub since: Option<Span>,
-    /// Only this server's
-    #[arg(long, value_name = "NAME", value_parser = name_parser())]
-    pub server: Option<Name>,
-    /// How to print them: table, json or csv
-    #[arg(long, default_value = "table", value_parser = format_parser(), hide_possible_values = true)]
-    pub format: Format,
+    /// What every list takes.
+    #[command(flatten)]
+    pub list: ListFlags,
 }
 
 /// Flags of `check`.
@@ -223,7 +308,7 @@ pub struct WhichFlags {
     /// Where the client is: an address, a name, or localhost
     #[arg(value_parser = name_parser())]
     pub host: Name,
-    /// How to print the rows: table, json or csv
+    /// How to print the rows: table, json, ndjson or csv
     #[arg(long, default_value = "table", value_parser = format_parser(), hide_possible_values = true)]
     pub format: Format,
 }
@@ -278,14 +363,6 @@ pub struct Settings {
 impl Settings {
     /// These, and those typed after the command's name. The error is a usage error's message.
     fn join(mut self, later: Self) -> Result<Self, String> {
-        fn either<T>(flag: &str, before: Option<T>, after: Option<T>) -> Result<Option<T>, String> {
-            match (before, after) {
-                (Some(_), Some(_)) => Err(format!(
-                    "the argument '{flag}' cannot be used multiple times"
-                )),
-                (before, after) => Ok(before.or(after)),
-            }
-        }
         self.audit_log.extend(later.audit_log);
         self.store.extend(later.store);
         let joined = Self {
@@ -333,11 +410,27 @@ impl<P: TypedValueParser, const N: usize> TypedValueParser for OneOf<P, N> {
 }
 
 fn format_parser() -> impl TypedValueParser<Value = Format> {
-    one_of(["table", "json", "csv"], Format::parse)
+    one_of(["table", "json", "ndjson", "csv"], Format::parse)
 }
 
 fn check_format_parser() -> impl TypedValueParser<Value = CheckFormat> {
     one_of(["table", "json", "nagios"], CheckFormat::parse)
+}
+
+fn state_parser() -> impl TypedValueParser<Value = State> {
+    one_of(State::ALL.map(State::name), State::parse)
+}
+
+fn sort_parser() -> impl TypedValueParser<Value = SortBy> {
+    let names = [
+        "last-active",
+        "last-seen",
+        "first-seen",
+        "connects",
+        "name",
+        "host",
+    ];
+    one_of(names, SortBy::parse)
 }
 
 fn store_parser() -> impl TypedValueParser<Value = StoreKind> {
@@ -361,6 +454,10 @@ fn one_of<const N: usize, P: TypedValueParser>(
 /// Takes the bytes of an argument as they are: a server's name need not be UTF-8.
 fn name_parser() -> impl TypedValueParser<Value = Name> {
     OsStringValueParser::new().map(|text: OsString| Name(text.into_encoded_bytes()))
+}
+
+fn wildcard_parser() -> impl TypedValueParser<Value = Wildcard> {
+    OsStringValueParser::new().try_map(|text: OsString| Wildcard::parse(&text.into_encoded_bytes()))
 }
 
 #[cfg(test)]
@@ -432,15 +529,23 @@ mod tests {
         ] {
             let command = parse(line).unwrap().command;
             assert!(
-                matches!(command, Command::Run(RunFlags { report: true })),
+                matches!(command, Command::Run(RunFlags { report: true, .. })),
                 "{line}"
             );
         }
         assert!(matches!(
             parse("conntracker").unwrap().command,
-            Command::Run(RunFlags { report: false })
+            Command::Run(RunFlags { report: false, .. })
         ));
         assert!(parse("conntracker --report accounts").is_err());
+        assert!(parse("conntracker --textfile a.prom accounts").is_err());
+        assert!(parse("conntracker --textfile a.prom run --textfile b.prom").is_err());
+        let line = "conntracker --textfile a.prom run --textfile-accounts";
+        let Command::Run(flags) = parse(line).unwrap().command else {
+            panic!("another command");
+        };
+        assert_eq!(flags.textfile, Some("a.prom".into()));
+        assert!(flags.textfile_accounts);
     }
 
     #[test]
@@ -469,9 +574,16 @@ mod tests {
             ),
             (
                 "conntracker accounts --format yaml",
-                "write table, json or csv",
+                "write table, json, ndjson or csv",
             ),
             ("conntracker --store oracle", "write sqlite or mariadb"),
+            ("conntracker accounts --sort size", "write last-active,"),
+            ("conntracker accounts --state unused,gone", "write unused,"),
+            ("conntracker accounts --name a\\b", "write \\\\ for a"),
+            (
+                "conntracker accounts --state unused --unused-for 90d",
+                "cannot be used with",
+            ),
         ] {
             let message = parse(line).unwrap_err().to_string();
             assert!(message.contains(said), "{line}: {message}");

@@ -57,6 +57,22 @@ impl Error {
             hint,
         }
     }
+
+    /// An error of the operating system about the file that is left for Prometheus.
+    pub fn textfile(path: &Path, source: io::Error) -> Self {
+        let hint = match source.kind() {
+            io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound => {
+                "; the folder of run.textfile must exist, and this user may write into it"
+            }
+            io::ErrorKind::StorageFull => "; make room on its file system",
+            _ => "",
+        };
+        Self::File {
+            path: path.to_owned(),
+            source,
+            hint,
+        }
+    }
 }
 
 /// The result of what can fail.

@@ -54,6 +54,8 @@ pub struct Outcome {
     pub doubtful: u64,
     /// How many were.
     pub records: u64,
+    /// How many bytes of lines were read, unpacked.
+    pub bytes: u64,
     /// What could not be read; the rest was.
     pub errors: Vec<Error>,
 }
@@ -282,6 +284,7 @@ fn attempt(
                 pass.commit(plan.marks_of(&pass), &trust, &mut session)?;
             }
         }
+        pass.outcome.bytes += lines.offset().saturating_sub(from);
         if lines.offset() > from {
             let end = lines.read_to();
             let plain = plan.files[at].packing == Packing::None;
@@ -369,6 +372,7 @@ pub fn ingest_stream(
             b"(an unfinished line)".to_vec(),
         ));
     }
+    outcome.bytes = lines.offset();
     trust.finish(false, true, &mut session);
     commit_stream(&trust, &mut session, settings, store, &mut outcome)?;
     Ok(outcome)

@@ -10,7 +10,8 @@
 //! - [`audit_log`] finds the files of a rotated log, knows each by its content, reads complete lines
 //!   from where the last run ended, takes each line apart, and decides what may be believed.
 //! - [`tally`] turns believed records into the use of each account, bounded in memory.
-//! - [`store`] merges that with what is known, together with the [`checkpoint`], or not at all.
+//! - [`store`] merges that with what is known, together with the [`checkpoint`], or not at all, and
+//!   lists it: filtered (by a [`wildcard`], for one) and sorted.
 //! - [`server`] asks a running server for its accounts and connections, [`account`] knows which of
 //!   the accounts the server picks for a login, and [`check`] holds the two against each other.
 //! - [`mariadb`] reaches a server, for the store and for `server`.
@@ -37,3 +38,4 @@ pub mod setup;
 pub mod store;
 pub mod tally;
 pub mod time;
+pub mod wildcard;

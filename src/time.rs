@@ -74,6 +74,11 @@ impl UtcSeconds {
         zone.at(self).format("%Y-%m-%d %H:%M:%S %:z").to_string()
     }
 
+    /// The same to the minute and without the offset, where there is little room: `2026-11-20 15:23`.
+    pub fn local_minute(self, zone: &Zone) -> String {
+        zone.at(self).format("%Y-%m-%d %H:%M").to_string()
+    }
+
     fn utc(self) -> DateTime<Utc> {
         // Beyond chrono's range (about 262,000 years) nothing can be shown but its ends.
         DateTime::from_timestamp(self.0, 0).unwrap_or(if self.0 < 0 {
@@ -209,6 +214,19 @@ impl Span {
     }
 }
 
+impl Span {
+    /// The span in one unit, for a column: `94 d`, `26 h`, `12 min`, `3 s`.
+    pub fn in_short(self) -> String {
+        let seconds = self.0.max(0);
+        match seconds {
+            0..60 => format!("{seconds} s"),
+            60..3_600 => format!("{} min", seconds / 60),
+            3_600..172_800 => format!("{} h", seconds / 3_600),
+            _ => format!("{} d", seconds / 86_400),
+        }
+    }
+}
+
 /// As [`Span::parse`] reads it, in the greatest unit that fits.
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -281,6 +299,21 @@ mod tests {
             "1é",
         ] {
             assert!(Span::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_short_span_has_one_unit() {
+        for (seconds, short) in [
+            (-1, "0 s"),
+            (59, "59 s"),
+            (60, "1 min"),
+            (3_599, "59 min"),
+            (3_600, "1 h"),
+            (172_799, "47 h"),
+            (172_800, "2 d"),
+        ] {
+            assert_eq!(Span(seconds).in_short(), short);
         }
     }
 

@@ -29,6 +29,30 @@ pub enum State {
 }
 
 impl State {
+    /// All of them; what asks for action stands first.
+    pub const ALL: [Self; 8] = [
+        Self::NeverUsed,
+        Self::Unused,
+        Self::Unknown,
+        Self::Locked,
+        Self::Active,
+        Self::Connected,
+        Self::System,
+        Self::Role,
+    ];
+
+    /// The state by its name; the error says which names there are.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let named = |state: &Self| state.name() == text;
+        Self::ALL.into_iter().find(named).ok_or_else(|| {
+            format!(
+                "'{}' is not a state: write unused, never_used, unknown, locked, active, connected, \
+                 system or role",
+                text.escape_debug()
+            )
+        })
+    }
+
     /// The state's name.
     pub fn name(self) -> &'static str {
         match self {

@@ -235,7 +235,7 @@ fn log_evidence(
     };
     let filter = AccountFilter {
         server: Some(server.clone()),
-        not_active_since: None,
+        ..AccountFilter::default()
     };
     store.accounts(&filter, &mut |login| {
         log.logins.push(login);

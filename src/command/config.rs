@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::check::registry::Check;
 use crate::config::toml::{list, path_string, string};
-use crate::config::{CheckConfig, Loaded, MariaDbConfig};
+use crate::config::{CheckConfig, Loaded, MariaDbConfig, RunConfig};
 use crate::error::{ExitStatus, Result};
 use crate::mariadb::Access;
 use crate::name::escape;
@@ -38,6 +38,7 @@ fn toml(loaded: &Loaded) -> String {
         ),
         line(server_name, "server_name"),
         line(format!("stores = {}", list(stores)), "stores"),
+        table("run", &run(&config.run), loaded),
         table(
             "sqlite",
             &[("path", Some(path_string(&config.sqlite.path)))],
@@ -67,6 +68,17 @@ fn table(name: &str, settings: &[(&str, Option<String>)], loaded: &Loaded) -> St
     };
     let lines: String = settings.iter().map(line).collect();
     format!("\n[{name}]\n{lines}")
+}
+
+fn run(config: &RunConfig) -> [(&'static str, Option<String>); 2] {
+    let accounts = config.textfile.is_some();
+    [
+        ("textfile", path(&config.textfile)),
+        (
+            "textfile_accounts",
+            accounts.then(|| config.textfile_accounts.to_string()),
+        ),
+    ]
 }
 
 fn mariadb(config: &MariaDbConfig) -> [(&'static str, Option<String>); 9] {
@@ -176,6 +188,10 @@ time_zone = \"+01:00\"  # from --time-zone
 # server_name = \"db1\"  # default: the serverhost that the log names
 stores = [\"sqlite\"]  # default
 
+[run]
+# textfile  # default: none
+# textfile_accounts  # default: none
+
 [sqlite]
 path = \"/var/lib/conntracker/conntracker.sqlite\"  # default
 
@@ -222,6 +238,9 @@ expect_clients = [\"localhost\", \"127.0.0.1\", \"::1\"]  # default
         ];
         let file = folder.path().join("conntracker.toml");
         let check = r#"
+[run]
+textfile = "/a b/é.prom"
+textfile_accounts = true
 [check]
 expect_clients = ["10.0.0.0/8", "::1", "app1"]
 skip = ["wide-scope"]

@@ -15,16 +15,22 @@ pub(super) fn print(flags: &SinceFlags, config: &Config) -> Result<ExitStatus> {
         .map(|span| UtcSeconds(now.0.saturating_sub(span.0)));
     let mut store = super::open_store(config)?;
     let look = Look::of_stdout(config.time_zone, now);
-    let rows = report::print(flags.format, &look, super::stdout(), |row| {
-        store.failed_connects(since, &mut |failed: FailedConnect| match &flags.server {
+    let (list, mut out) = (&flags.list, super::stdout());
+    let mut attempts = 0;
+    let printed = report::print(list.format, &look, list.limit(), &mut out, |row| {
+        store.failed_connects(since, &mut |failed: FailedConnect| match &list.server {
             Some(server) if *server != failed.server => Ok(()),
-            _ => row(failed),
+            _ => {
+                attempts += failed.attempts;
+                row(failed)
+            }
         })
     })?;
-    let message = match (since, &flags.server) {
+    let nothing = match (since, &list.server) {
         (None, None) => "no failed login was seen yet",
         _ => "no failed login that was seen fits",
     };
-    super::explain_emptiness(flags.format, rows, message);
+    let summary = super::counted(attempts, "failed login");
+    super::conclude(list, &look, &printed, &mut out, nothing, &summary)?;
     Ok(ExitStatus::Fine)
 }

@@ -8,23 +8,24 @@ mod init;
 mod quarantine;
 pub mod run;
 mod schema;
+mod textfile;
 mod version;
 mod which;
 
 use std::io::{self, BufWriter, StdoutLock, Write};
 use std::path::Path;
 
-use crate::cli::{Command, Invocation, RunFlags, Settings};
+use crate::cli::{AccountsFlags, Command, Invocation, ListFlags, RunFlags, Settings};
 use crate::config::{Config, Layer, Loaded, MariaDbConfig, StoreKind};
 use crate::error::{Error, ExitStatus, Result};
-use crate::report::Format;
+use crate::report::{Format, Look, Printed};
 use crate::store::{MariaDb, Sqlite, Store};
 
 /// Does what was asked for.
 pub fn dispatch(invocation: &Invocation) -> Result<ExitStatus> {
     let settings = &invocation.settings;
     match &invocation.command {
-        Command::Run(flags) => run_and_report(flags, &load(settings)?),
+        Command::Run(flags) => run_and_report(flags, &load_with(settings, run_flags(flags)?)?),
         Command::Accounts(flags) => {
             until_pipe_closes(accounts::print(flags, &load(settings)?.config))
         }
@@ -49,11 +50,7 @@ fn run_and_report(flags: &RunFlags, loaded: &Loaded) -> Result<ExitStatus> {
     if !flags.report {
         return Ok(status);
     }
-    let all = crate::cli::AccountsFlags {
-        unused_for: None,
-        server: None,
-        format: Format::Table,
-    };
+    let all = AccountsFlags::default();
     Ok(status.max(until_pipe_closes(accounts::print(&all, &loaded.config))?))
 }
 
@@ -98,12 +95,32 @@ fn flags(settings: &Settings) -> Result<Vec<Layer>> {
     Ok(flags)
 }
 
+/// The settings that only `run` takes.
+fn run_flags(run: &RunFlags) -> Result<Vec<Layer>> {
+    let mut flags = Vec::new();
+    if let Some(path) = &run.textfile {
+        flags.push(Layer::flag("--textfile", "run.textfile", path.as_os_str())?);
+    }
+    if run.textfile_accounts {
+        let key = "run.textfile_accounts";
+        flags.push(Layer::switch("--textfile-accounts", key));
+    }
+    Ok(flags)
+}
+
 /// The configuration, the settings of the command line laid over it.
 fn load(settings: &Settings) -> Result<Loaded> {
+    load_with(settings, Vec::new())
+}
+
+/// The same with more of the command line.
+fn load_with(settings: &Settings, more: Vec<Layer>) -> Result<Loaded> {
+    let mut flags = flags(settings)?;
+    flags.extend(more);
     let folder = Path::new(crate::config::DEFAULT_FOLDER);
     let loaded = crate::config::load(
         settings.config.as_deref(),
-        flags(settings)?,
+        flags,
         std::env::vars_os(),
         folder,
     )?;
@@ -131,12 +148,54 @@ fn stdout() -> BufWriter<StdoutLock<'static>> {
     BufWriter::with_capacity(64 * 1024, io::stdout().lock())
 }
 
-/// Tells a person why a table is empty; a program sees it in the output itself.
-fn explain_emptiness(format: Format, rows: u64, message: &str) {
-    if rows == 0 && format == Format::Table && log::max_level() >= log::Level::Warn {
-        // If not even that can be written, there is no one left to tell.
-        let _ = writeln!(io::stderr(), "conntracker: {message}");
+/// Ends a list for a person: says why it is empty, on a terminal what it holds, and how many rows it
+/// does not show. A program sees all that in the output itself.
+fn conclude(
+    list: &ListFlags,
+    look: &Look,
+    printed: &Printed,
+    mut out: impl Write,
+    nothing: &str,
+    summary: &str,
+) -> Result<()> {
+    if list.format != Format::Table || log::max_level() < log::Level::Warn {
+        return Ok(());
     }
+    // If what is for stderr can't be written, there is no one left to tell.
+    if printed.rows == 0 {
+        let _ = writeln!(io::stderr(), "conntracker: {nothing}");
+        return Ok(());
+    }
+    if look.width.is_some() {
+        let common = printed.common.iter();
+        let common = common.map(|(column, value)| match *column {
+            "checked_at" => format!("; judged {value}"),
+            column => format!("; {column} {value}"),
+        });
+        let common: String = common.collect();
+        let zone = match printed.local_times {
+            true => format!("; times in {}", look.zone),
+            false => String::new(),
+        };
+        writeln!(out, "\n{summary}{common}{zone}")?;
+        if printed.cut {
+            writeln!(out, "…: names cut short; --format json has them whole")?;
+        }
+        out.flush()?;
+    }
+    if let more @ 1.. = printed.rows - printed.shown {
+        let _ = writeln!(
+            io::stderr(),
+            "conntracker: {more} more rows are not shown; --limit 0 shows all"
+        );
+    }
+    Ok(())
+}
+
+/// `1 account`, `2 accounts`.
+fn counted(number: u64, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
 }
 
 /// `conntracker accounts | head` closes our output when it has seen enough: that is no failure.

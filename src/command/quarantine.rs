@@ -15,16 +15,18 @@ pub(super) fn print(flags: &SinceFlags, config: &Config) -> Result<ExitStatus> {
         .map(|span| UtcSeconds(now.0.saturating_sub(span.0)));
     let mut store = super::open_store(config)?;
     let look = Look::of_stdout(config.time_zone, now);
-    let rows = report::print(flags.format, &look, super::stdout(), |row| {
-        store.quarantine(since, &mut |doubtful: Doubtful| match &flags.server {
+    let (list, mut out) = (&flags.list, super::stdout());
+    let printed = report::print(list.format, &look, list.limit(), &mut out, |row| {
+        store.quarantine(since, &mut |doubtful: Doubtful| match &list.server {
             Some(server) if *server != doubtful.server => Ok(()),
             _ => row(doubtful),
         })
     })?;
-    let message = match (since, &flags.server) {
+    let nothing = match (since, &list.server) {
         (None, None) => "every record was believed so far",
         _ => "no record that was not believed fits",
     };
-    super::explain_emptiness(flags.format, rows, message);
+    let summary = super::counted(printed.rows, "doubtful record");
+    super::conclude(list, &look, &printed, &mut out, nothing, &summary)?;
     Ok(ExitStatus::Fine)
 }

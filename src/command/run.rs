@@ -6,21 +6,41 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use log::{debug, error, info, warn};
 
+use super::textfile::{self, Gathered, Known};
 use crate::audit_log::source;
 use crate::config::{Config, MariaDbConfig, StoreKind};
 use crate::error::{Error, ExitStatus, Result};
 use crate::ingest::{Outcome, Settings, ingest, ingest_stream};
 use crate::name::escape;
+use crate::report::prometheus::PassFigures;
 use crate::store::{MariaDb, Sqlite, Store};
 use crate::time::{Span, UtcSeconds};
 
 /// A run that takes longer than this shows a progress bar on a terminal.
 const SHOW_PROGRESS_AFTER: Duration = Duration::from_millis(500);
 
-/// Does the work for every log and store; one that fails does not keep the others from theirs.
+/// Does the work for every log and store; one that fails does not keep the others from theirs. However
+/// it ends, it is told in the file for Prometheus, if there is to be one.
 ///
 /// All that is to be said goes to stderr, through the log.
 pub fn run(config: &Config) -> Result<ExitStatus> {
+    let began = Instant::now();
+    let mut gathered = Gathered::default();
+    let result = read(config, &mut gathered);
+    let Some(path) = &config.run.textfile else {
+        return result;
+    };
+    let status = *result.as_ref().unwrap_or(&ExitStatus::Failed);
+    match textfile::write(path, gathered, status, began.elapsed()) {
+        Ok(()) => result,
+        Err(error) => {
+            error!("{error}");
+            result.map(|_| ExitStatus::Failed)
+        }
+    }
+}
+
+fn read(config: &Config, gathered: &mut Gathered) -> Result<ExitStatus> {
     let settings = Settings {
         zone: config.time_zone,
         server_name: config.server_name.clone(),
@@ -51,9 +71,13 @@ pub fn run(config: &Config) -> Result<ExitStatus> {
                 continue;
             }
         };
+        let mut pass = PassFigures {
+            store: kind.name(),
+            ..PassFigures::default()
+        };
         if !streams.is_empty() {
             let result = ingest_stream(Box::new(stdin()), &settings, &mut *store);
-            status = status.max(conclude("standard input", result, config));
+            status = status.max(conclude("standard input", result, config, &mut pass));
         }
         for log in &logs {
             let began = Instant::now();
@@ -64,7 +88,17 @@ pub fn run(config: &Config) -> Result<ExitStatus> {
             bar.clear();
             let path = escape(log.path().as_os_str().as_encoded_bytes());
             debug!("{path}: {:?} to {}", began.elapsed(), store.describe());
-            status = status.max(conclude(&path, result, config));
+            status = status.max(conclude(&path, result, config, &mut pass));
+        }
+        gathered.passes.push(pass);
+        if config.run.textfile.is_some() && gathered.known.is_none() {
+            match Known::of(&mut *store, &config.run) {
+                Ok(known) => gathered.known = Some(known),
+                Err(error) => {
+                    error!("{error}");
+                    status = ExitStatus::Failed;
+                }
+            }
         }
     }
     Ok(status)
@@ -81,9 +115,21 @@ pub(super) fn open(kind: StoreKind, config: &Config) -> Result<Box<dyn Store>> {
     })
 }
 
-fn conclude(path: &str, result: Result<Outcome>, config: &Config) -> ExitStatus {
+fn conclude(
+    path: &str,
+    result: Result<Outcome>,
+    config: &Config,
+    pass: &mut PassFigures,
+) -> ExitStatus {
     match result {
-        Ok(outcome) => tell(path, &outcome, config),
+        Ok(outcome) => {
+            pass.bytes += outcome.bytes;
+            pass.records += outcome.records;
+            pass.malformed += outcome.malformed.count;
+            pass.doubtful += outcome.doubtful;
+            pass.gaps += outcome.gaps.len() as u64;
+            tell(path, &outcome, config)
+        }
         Err(error) => {
             error!("{error}");
             ExitStatus::Failed

@@ -36,12 +36,12 @@ pub(super) fn print(flags: &WhichFlags, config: &Config) -> Result<ExitStatus> {
                 writeln!(out)?;
             }
             writeln!(out, "{}", heading(explanation, &accounts))?;
-            report::print(flags.format, &look, &mut out, |row| {
+            report::print(flags.format, &look, u64::MAX, &mut out, |row| {
                 lines(explanation, &accounts).try_for_each(row)
             })?;
         }
     } else {
-        report::print(flags.format, &look, &mut out, |row| {
+        report::print(flags.format, &look, u64::MAX, &mut out, |row| {
             let mut all = explanations.iter().flat_map(|one| lines(one, &accounts));
             all.try_for_each(row)
         })?;

@@ -28,7 +28,7 @@ pub(super) enum Kind {
 }
 
 /// Every key, the kind of its value, and what would be right.
-pub(super) const KEYS: [(&str, Kind, &str); 24] = [
+pub(super) const KEYS: [(&str, Kind, &str); 26] = [
     (
         "audit_log",
         Kind::List,
@@ -45,6 +45,12 @@ pub(super) const KEYS: [(&str, Kind, &str); 24] = [
         Kind::List,
         r#"write ["sqlite"], ["mariadb"] or ["sqlite", "mariadb"]"#,
     ),
+    (
+        "run.textfile",
+        Kind::Text,
+        r#"write a path that ends in .prom, such as "/var/lib/prometheus/node-exporter/conntracker.prom""#,
+    ),
+    ("run.textfile_accounts", Kind::Plain, "write true or false"),
     (
         "sqlite.path",
         Kind::Text,
@@ -207,6 +213,14 @@ impl Layer {
         })
     }
 
+    /// One setting by a flag without a value.
+    pub fn switch(flag: &'static str, key: &str) -> Self {
+        Self {
+            place: Metadata::named(flag),
+            settings: nested(key, true.into()),
+        }
+    }
+
     /// One setting by a flag that may be repeated.
     pub fn flags<'a>(
         flag: &'static str,
@@ -260,6 +274,8 @@ impl Layer {
             _server_name: Option<String>,
             #[serde(rename = "stores")]
             _stores: Option<Vec<String>>,
+            #[serde(rename = "run")]
+            _run: Option<Run>,
             #[serde(rename = "sqlite")]
             _sqlite: Option<Sqlite>,
             #[serde(rename = "mariadb")]
@@ -268,6 +284,14 @@ impl Layer {
             _server: Option<Server>,
             #[serde(rename = "check")]
             _check: Option<Check>,
+        }
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Run {
+            #[serde(rename = "textfile")]
+            _textfile: Option<String>,
+            #[serde(rename = "textfile_accounts")]
+            _textfile_accounts: Option<bool>,
         }
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]

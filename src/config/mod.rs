@@ -52,6 +52,8 @@ pub struct Config {
     pub server_name: Option<String>,
     /// Where to keep the answer. Never empty, each kind once.
     pub stores: Vec<StoreKind>,
+    /// What a run does beside its work.
+    pub run: RunConfig,
     /// The SQLite store.
     pub sqlite: SqliteConfig,
     /// The MariaDB store.
@@ -60,6 +62,15 @@ pub struct Config {
     pub server: Access,
     /// What `check` goes by.
     pub check: CheckConfig,
+}
+
+/// What a run does beside its work.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunConfig {
+    /// Where it leaves figures for Prometheus.
+    pub textfile: Option<PathBuf>,
+    /// Whether those of each account are among them.
+    pub textfile_accounts: bool,
 }
 
 /// Settings of the SQLite store.
@@ -194,6 +205,8 @@ fn assemble(
         "time_zone",
         "server_name",
         "stores",
+        "run.textfile",
+        "run.textfile_accounts",
         "sqlite.path",
         "mariadb.socket",
         "mariadb.host",
@@ -305,6 +318,7 @@ impl Settings {
                 }
                 stores
             },
+            run: self.run()?,
             sqlite: SqliteConfig {
                 path: self
                     .text("sqlite.path")?
@@ -312,6 +326,27 @@ impl Settings {
             },
             mariadb,
         })
+    }
+
+    fn run(&self) -> Result<RunConfig> {
+        const KEY: &str = "run.textfile";
+        let textfile = self.text(KEY)?.map(PathBuf::from);
+        let textfile_accounts = self.value("run.textfile_accounts")?.unwrap_or(false);
+        match &textfile {
+            // The collector would pass it over without a word.
+            Some(path) if path.extension() != Some(OsStr::new("prom")) => Err(self.wrong(
+                KEY,
+                "node_exporter reads only files whose names end in .prom",
+            )),
+            None if textfile_accounts => {
+                let message = "there is no run.textfile that they could stand in";
+                Err(self.wrong("run.textfile_accounts", message))
+            }
+            _ => Ok(RunConfig {
+                textfile,
+                textfile_accounts,
+            }),
+        }
     }
 
     fn mariadb(&self) -> Result<MariaDbConfig> {

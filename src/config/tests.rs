@@ -96,6 +96,19 @@ fn each_layer_wins_over_the_one_before() {
 }
 
 #[test]
+fn a_file_for_prometheus_may_be_named_anywhere() {
+    let setting = Setting::new()
+        .toml("[run]\ntextfile = '/f/c.prom'")
+        .env("CONNTRACKER_RUN__TEXTFILE_ACCOUNTS", "true");
+    let run = setting.load().unwrap().config.run;
+    assert_eq!(run.textfile, Some("/f/c.prom".into()));
+    assert!(run.textfile_accounts);
+    let flagged = setting.flag("--textfile", "run.textfile", "/flag/c.prom");
+    let run = flagged.load().unwrap().config.run;
+    assert_eq!(run.textfile, Some("/flag/c.prom".into()));
+}
+
+#[test]
 fn the_environment_takes_lists_and_standard_input() {
     for (value, paths) in [
         ("-", vec!["-"]),
@@ -123,6 +136,22 @@ fn a_wrong_setting_in_the_file_is_named() {
         (
             "audit_logs = []",
             "audit_logs: there is no such key; there are audit_log, time_zone, ",
+        ),
+        (
+            "[run]\ntextfile = '/x/c.txt'",
+            "run.textfile: node_exporter reads only files whose names end in .prom; write a path",
+        ),
+        (
+            "[run]\ntextfile = '.prom'",
+            "run.textfile: node_exporter reads only files whose names end in .prom",
+        ),
+        (
+            "[run]\ntextfile_accounts = true",
+            "run.textfile_accounts: there is no run.textfile that they could stand in; write true",
+        ),
+        (
+            "[run]\ntextfile_accounts = 'yes'",
+            "run.textfile_accounts: found string \"yes\"; write true or false",
         ),
         (
             "[sqlite]\npaht = 'x'",

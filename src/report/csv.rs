@@ -13,18 +13,15 @@ use crate::name;
 pub(super) fn print<R: Row>(
     out: impl Write,
     feed: impl FnOnce(&mut dyn FnMut(R) -> Result<()>) -> Result<()>,
-) -> Result<u64> {
+) -> Result<()> {
     let mut writer = csv::Writer::from_writer(out);
     writer.write_record(R::COLUMNS).map_err(output)?;
-    let mut rows = 0;
     feed(&mut |row| {
-        rows += 1;
         writer
             .write_record(row.values().iter().map(field))
             .map_err(output)
     })?;
-    writer.flush()?;
-    Ok(rows)
+    Ok(writer.flush()?)
 }
 
 fn field(value: &Value<'_>) -> String {
@@ -32,6 +29,7 @@ fn field(value: &Value<'_>) -> String {
         Value::Name(name) => no_formula(name.escaped()),
         Value::Text(text) => no_formula(name::escape(text.as_bytes())),
         Value::Number(number) => number.to_string(),
+        Value::Truth(truth) => truth.to_string(),
         Value::Time(time) => time.rfc3339(),
         Value::Many(_) | Value::Unknown => String::new(),
     }

@@ -1,4 +1,4 @@
-//! Lists for programs: a JSON array, one object a line, written as the rows come.
+//! Lists for programs: a JSON array, one object a line, written as the rows come; or only the lines.
 //!
 //! JSON need not escape what acts on a terminal (C1 controls, marks that turn the direction of
 //! writing), but people do look at it on one: such characters are written `\uXXXX`, which any
@@ -17,20 +17,34 @@ use crate::name::{Name, is_unsafe_to_show};
 pub(super) fn print<R: Row>(
     mut out: impl Write,
     feed: impl FnOnce(&mut dyn FnMut(R) -> Result<()>) -> Result<()>,
-) -> Result<u64> {
-    let mut rows = 0;
+) -> Result<()> {
+    let mut is_first = true;
     feed(&mut |row| {
-        out.write_all(if rows == 0 { b"[\n" } else { b",\n" })?;
-        rows += 1;
-        let mut serializer = serde_json::Serializer::with_formatter(&mut out, Harmless);
-        Object(&row)
-            .serialize(&mut serializer)
-            .map_err(io::Error::from)?;
-        Ok(())
+        out.write_all(if is_first { b"[\n" } else { b",\n" })?;
+        is_first = false;
+        object(&row, &mut out)
     })?;
-    out.write_all(if rows == 0 { b"[]\n" } else { b"\n]\n" })?;
+    out.write_all(if is_first { b"[]\n" } else { b"\n]\n" })?;
     out.flush()?;
-    Ok(rows)
+    Ok(())
+}
+
+/// The same without the array.
+pub(super) fn print_lines<R: Row>(
+    mut out: impl Write,
+    feed: impl FnOnce(&mut dyn FnMut(R) -> Result<()>) -> Result<()>,
+) -> Result<()> {
+    feed(&mut |row| {
+        object(&row, &mut out)?;
+        Ok(out.write_all(b"\n")?)
+    })?;
+    Ok(out.flush()?)
+}
+
+fn object<R: Row>(row: &R, out: impl Write) -> Result<()> {
+    let mut serializer = serde_json::Serializer::with_formatter(out, Harmless);
+    let written = Object(row).serialize(&mut serializer);
+    Ok(written.map_err(io::Error::from)?)
 }
 
 struct Object<'a, R>(&'a R);
@@ -43,6 +57,7 @@ impl<R: Row> Serialize for Object<'_, R> {
                 Value::Name(name) => name_entries(&mut object, column, name)?,
                 Value::Text(text) => object.serialize_entry(column, text)?,
                 Value::Number(number) => object.serialize_entry(column, &number)?,
+                Value::Truth(truth) => object.serialize_entry(column, &truth)?,
                 Value::Time(time) => object.serialize_entry(column, &time.rfc3339())?,
                 Value::Many(_) | Value::Unknown => object.serialize_entry(column, &())?,
             }
@@ -95,7 +110,7 @@ impl Formatter for Harmless {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Format::Json;
+    use super::super::Format::{Json, Ndjson};
     use super::super::tests::*;
     use crate::store::AccountUse;
 
@@ -110,6 +125,19 @@ mod tests {
 "#
         );
         assert_eq!(printed::<AccountUse>(Json, &look(), &[]), "[]\n");
+    }
+
+    #[test]
+    fn a_line_an_object_is_what_the_array_holds() {
+        let rows = [account(b"a\n\xff", "app1"), hardly_seen()];
+        let lines = printed(Ndjson, &look(), &rows);
+        let array = printed(Json, &look(), &rows);
+        assert_eq!(
+            array,
+            format!("[\n{}\n]\n", lines.trim_end().replace('\n', ",\n"))
+        );
+        assert_eq!(lines.lines().count(), 2);
+        assert_eq!(printed::<AccountUse>(Ndjson, &look(), &[]), "");
     }
 
     #[test]

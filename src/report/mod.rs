@@ -2,18 +2,20 @@
 //!
 //! A [`Row`] says once what its columns are and what stands in them; each format is one file that
 //! knows how to show a [`Value`], so that a name is made harmless in one place per format. Rows are
-//! streamed: a list of any length needs no memory, but in a table, whose widths depend on all rows.
+//! streamed: a list of any length needs no memory, but in a table, whose widths depend on all rows; so
+//! a table has a limit.
 
 mod check;
 mod csv;
 mod json;
+pub mod prometheus;
 mod table;
 
 use std::io::{self, IsTerminal, Write};
 
 use crate::error::Result;
 use crate::name::Name;
-use crate::store::{AccountUse, Doubtful, FailedConnect};
+use crate::store::{AccountUse, Doubtful, FailedConnect, JudgedAccount};
 use crate::time::{UtcSeconds, Zone};
 
 pub use check::{
@@ -48,12 +50,15 @@ impl CheckFormat {
 }
 
 /// How to print a list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
     /// Aligned columns for people.
+    #[default]
     Table,
     /// An array of objects, one a line.
     Json,
+    /// The same objects without the array, for tools that read line by line.
+    Ndjson,
     /// A header line and a line a row.
     Csv,
 }
@@ -64,14 +69,21 @@ impl Format {
         match text {
             "table" => Ok(Self::Table),
             "json" => Ok(Self::Json),
+            "ndjson" => Ok(Self::Ndjson),
             "csv" => Ok(Self::Csv),
             _ => Err(format!(
-                "'{}' is not a format: write table, json or csv",
+                "'{}' is not a format: write table, json, ndjson or csv",
                 text.escape_debug()
             )),
         }
     }
 }
+
+/// How many rows a table shows unless told otherwise: more than a person reads.
+pub const TABLE_ROWS: u64 = 1_000;
+
+/// The width of a terminal that does not know its own.
+const USUAL_WIDTH: u16 = 80;
 
 /// How a table looks to the one who reads it.
 #[derive(Clone, Debug)]
@@ -82,7 +94,7 @@ pub struct Look {
     pub now: UtcSeconds,
     /// Whether to use bold and dim text.
     pub colour: bool,
-    /// The width that long cells are wrapped to; none: never.
+    /// The width of the terminal; none: it is no terminal, and the table is printed whole.
     pub width: Option<u16>,
 }
 
@@ -96,12 +108,12 @@ impl Look {
             zone,
             now,
             colour: terminal && !unwanted,
-            width: if terminal {
+            width: terminal.then(|| {
                 // Some terminals do not know their width and say 0.
-                comfy_table::Table::new().width().filter(|width| *width > 0)
-            } else {
-                None
-            },
+                let size = terminal_size::terminal_size_of(io::stdout());
+                let width = size.map_or(0, |(width, _)| width.0);
+                if width > 0 { width } else { USUAL_WIDTH }
+            }),
         }
     }
 }
@@ -117,6 +129,8 @@ pub enum Value<'a> {
     Text(&'a str),
     /// A count, an offset, a code.
     Number(u64),
+    /// Yes or no.
+    Truth(bool),
     /// A time.
     Time(UtcSeconds),
     /// Not known, or never.
@@ -162,6 +176,36 @@ impl Row for AccountUse {
             Value::time(self.last_seen),
             Value::time(self.last_active),
             Value::Number(self.connects),
+        ]
+    }
+}
+
+impl Row for JudgedAccount {
+    const COLUMNS: &'static [&'static str] = &[
+        "server",
+        "user",
+        "host",
+        "state",
+        "last_seen",
+        "last_active",
+        "connects",
+        "exact",
+        "checked_at",
+        "reason",
+    ];
+
+    fn values(&self) -> Vec<Value<'_>> {
+        vec![
+            Value::Name(&self.server),
+            Value::Name(&self.status.user),
+            Value::Name(&self.status.host),
+            Value::Text(&self.status.state),
+            Value::time(self.status.last_seen),
+            Value::time(self.status.last_active),
+            Value::Number(self.status.connects),
+            Value::Truth(self.status.exact),
+            Value::Time(self.checked_at),
+            Value::Text(&self.status.reason),
         ]
     }
 }
@@ -219,19 +263,60 @@ impl Row for Doubtful {
     }
 }
 
-/// Prints the rows that `feed` gives to the function that it is handed, and returns their number.
+/// What became of a list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Printed {
+    /// How many rows there are.
+    pub rows: u64,
+    /// How many of them were printed: not more than the limit.
+    pub shown: u64,
+    /// Columns that were left out because all rows have the same in them, and what that is.
+    pub common: Vec<(&'static str, String)>,
+    /// Some names were cut short.
+    pub cut: bool,
+    /// Times were told without their zone.
+    pub local_times: bool,
+}
+
+/// Prints the rows that `feed` gives to the function that it is handed, the first `limit` of them.
 /// If `feed` fails, what was printed is left open (an array without its bracket): nothing that
 /// reads it can take it for the whole.
 pub fn print<R: Row>(
     format: Format,
     look: &Look,
+    limit: u64,
     out: impl Write,
     feed: impl FnOnce(&mut dyn FnMut(R) -> Result<()>) -> Result<()>,
-) -> Result<u64> {
+) -> Result<Printed> {
+    let mut rows = 0;
     match format {
-        Format::Table => table::print(look, out, feed),
-        Format::Json => json::print(out, feed),
-        Format::Csv => csv::print(out, feed),
+        // It has to see all rows.
+        Format::Table => return table::print(look, limit, out, feed),
+        Format::Json => json::print(out, first(limit, &mut rows, feed))?,
+        Format::Ndjson => json::print_lines(out, first(limit, &mut rows, feed))?,
+        Format::Csv => csv::print(out, first(limit, &mut rows, feed))?,
+    }
+    Ok(Printed {
+        rows,
+        shown: rows.min(limit),
+        ..Printed::default()
+    })
+}
+
+/// The first `limit` of the rows that `feed` gives; `rows` becomes the number of all.
+fn first<R>(
+    limit: u64,
+    rows: &mut u64,
+    feed: impl FnOnce(&mut dyn FnMut(R) -> Result<()>) -> Result<()>,
+) -> impl FnOnce(&mut dyn FnMut(R) -> Result<()>) -> Result<()> {
+    move |row| {
+        feed(&mut |found| {
+            *rows += 1;
+            match *rows <= limit {
+                true => row(found),
+                false => Ok(()),
+            }
+        })
     }
 }
 
@@ -303,11 +388,12 @@ pub(crate) mod tests {
     /// What [`print`] prints of `rows`.
     pub(crate) fn printed<R: Row + Clone>(format: Format, look: &Look, rows: &[R]) -> String {
         let mut out = Vec::new();
-        let count = print(format, look, &mut out, |row| {
+        let printed = print(format, look, u64::MAX, &mut out, |row| {
             rows.iter().cloned().try_for_each(row)
         })
         .unwrap();
-        assert_eq!(count, rows.len() as u64);
+        assert_eq!(printed.rows, rows.len() as u64);
+        assert_eq!(printed.shown, printed.rows);
         String::from_utf8(out).unwrap()
     }
 }

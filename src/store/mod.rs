@@ -5,6 +5,7 @@
 //! COMMIT, a retry and a second run at the same time harmless, and lock files unnecessary.
 
 mod failures;
+mod list;
 mod mariadb;
 mod sqlite;
 
@@ -15,6 +16,7 @@ use crate::error::Result;
 use crate::name::Name;
 use crate::time::UtcSeconds;
 
+pub use list::{AccountFilter, Order, SortBy};
 pub use mariadb::{
     MariaDb, VERSION as MARIADB_VERSION, schema as mariadb_schema, views as mariadb_views,
 };
@@ -177,6 +179,17 @@ pub struct AccountStatus {
     pub known_since: Option<UtcSeconds>,
 }
 
+/// An account of some server, and when it was judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JudgedAccount {
+    /// The database server.
+    pub server: Name,
+    /// When.
+    pub checked_at: UtcSeconds,
+    /// How.
+    pub status: AccountStatus,
+}
+
 /// Logins that belong to no account of today, or to one of several: a row of `unexplained_logins`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnexplainedLogin {
@@ -243,8 +256,8 @@ pub trait Store {
         batch: &Batch,
     ) -> Result<Commit>;
 
-    /// Calls `row` for each account use, ordered by server, name, host: by their bytes, but for
-    /// names that are not UTF-8, which stand where the store keeps them.
+    /// Calls `row` for each account use that `filter` wants, in its order; names by their bytes, but
+    /// for those that are not UTF-8 or hold a NUL, which stand where the store keeps them.
     fn accounts(
         &mut self,
         filter: &AccountFilter,
@@ -258,6 +271,10 @@ pub trait Store {
         since: Option<UtcSeconds>,
         row: &mut dyn FnMut(FailedConnect) -> Result<()>,
     ) -> Result<()>;
+
+    /// How many failed logins `server` has had, by code; without one: those of the rows that stand for
+    /// many. No number ever becomes less.
+    fn failed_attempts(&mut self, server: &Name) -> Result<Vec<(Option<u32>, u64)>>;
 
     /// Calls `row` for each record that was not believed and is not older than `since`, in the order
     /// in which they were read.
@@ -273,8 +290,27 @@ pub trait Store {
     /// The accounts of `server` that were used through a proxy.
     fn proxied_accounts(&mut self, server: &Name) -> Result<Vec<ProxiedAccount>>;
 
+    /// Calls `row` for each account that `filter` wants, as it was judged last, in its order (names as
+    /// above). There is no first_seen to sort by.
+    fn account_statuses(
+        &mut self,
+        filter: &AccountFilter,
+        row: &mut dyn FnMut(JudgedAccount) -> Result<()>,
+    ) -> Result<()>;
+
     /// How the accounts of `server` were judged last.
-    fn account_status(&mut self, server: &Name) -> Result<Vec<AccountStatus>>;
+    fn account_status(&mut self, server: &Name) -> Result<Vec<AccountStatus>> {
+        let filter = AccountFilter {
+            server: Some(server.clone()),
+            ..AccountFilter::default()
+        };
+        let mut statuses = Vec::new();
+        self.account_statuses(&filter, &mut |judged| {
+            statuses.push(judged.status);
+            Ok(())
+        })?;
+        Ok(statuses)
+    }
 
     /// What the last check of `server` left for the next one.
     fn check_memory(&mut self, server: &Name) -> Result<Option<String>>;
@@ -284,13 +320,4 @@ pub trait Store {
 
     /// Keeps how a server was judged, in place of all that was found of it before.
     fn keep_status(&mut self, status: &Status) -> Result<()>;
-}
-
-/// Which account uses to list.
-#[derive(Clone, Debug, Default)]
-pub struct AccountFilter {
-    /// Only this server's.
-    pub server: Option<Name>,
-    /// Only those whose last sign of use (of any kind) is before this instant, or not known at all.
-    pub not_active_since: Option<UtcSeconds>,
 }

@@ -7,6 +7,8 @@ use std::path::Path;
 use std::process::Stdio;
 
 use chrono::{TimeDelta, Utc};
+use conntracker::store::{AccountStatus, Sqlite, Status, Store};
+use conntracker::time::UtcSeconds;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use rusqlite::Connection;
@@ -90,6 +92,138 @@ fn unused_accounts_are_those_without_a_sign_of_use() {
     let args = ["accounts", "--unused-for", "1000w"];
     let run = env.run(&args);
     run.exits_with(0).prints("").complains_once(&["no account"]);
+}
+
+#[test]
+fn accounts_are_picked_and_sorted() {
+    let at = |time: &str, name, id| login(name, id).replace("19:00:00", time);
+    let log = at("19:00:01", "app_b", 5)
+        + &at("19:00:02", "app_a", 6)
+        + &at("19:00:03", "App_c", 7)
+        + &at("19:00:04", "root", 8).replace("10.0.0.1", "localhost")
+        + &at("19:00:05", "root", 9).replace("10.0.0.1", "localhost");
+    let env = collected(&log);
+    let names = |args: &str| {
+        let args = ["accounts", "--format", "ndjson"]
+            .into_iter()
+            .chain(args.split_whitespace());
+        let args: Vec<_> = args.collect();
+        let lines = env.run(&args).exits_with(0).stdout();
+        let row = |line| serde_json::from_str::<Value>(line).expect("an object a line");
+        let name = |line| row(line)["name"].as_str().expect("a name").to_owned();
+        lines.lines().map(name).collect::<Vec<_>>().join(" ")
+    };
+    for (args, expected) in [
+        ("", "App_c app_a app_b root"),
+        ("--name app_*", "app_a app_b"),
+        ("--name app", ""),
+        ("--host localhost", "root"),
+        ("--host 10.* --name *_*", "App_c app_a app_b"),
+        ("--sort last-active", "app_b app_a App_c root"),
+        ("--sort connects --reverse", "root app_b app_a App_c"),
+        ("--reverse", "root app_b app_a App_c"),
+        ("--sort first-seen --reverse --limit 2", "root App_c"),
+        ("--limit 0 --sort host", "App_c app_a app_b root"),
+    ] {
+        assert_eq!(names(args), expected, "{args}");
+    }
+    let run = env.run(&["accounts", "--name", "nobody*"]);
+    run.exits_with(0).prints("").complains_once(&["fits"]);
+}
+
+#[test]
+fn the_last_check_tells_of_accounts_that_no_log_knows() {
+    let env = collected(&login("alice", 5));
+    // Without a check there is no answer, and an empty list would be one.
+    let unused = ["accounts", "--state", "unused,never_used"];
+    for format in ["table", "json", "ndjson"] {
+        let run = env.run(&[&unused[..], &["--format", format]].concat());
+        run.exits_with(3).prints("");
+        run.complains_once(&["conntracker check"]);
+    }
+    let judged = |user: &str, state: &str, active: Option<i64>| AccountStatus {
+        user: user.into(),
+        host: "10.0.%".into(),
+        state: state.into(),
+        reason: "a reason".into(),
+        last_seen: None,
+        last_active: active.map(UtcSeconds),
+        connects: 0,
+        clients: 0,
+        exact: true,
+        known_since: None,
+    };
+    let status = Status {
+        server: "db1".into(),
+        checked_at: UtcSeconds(1_795_376_581),
+        accounts: vec![
+            judged("bob", "never_used", None),
+            judged("carol", "unused", Some(1_700_000_000)),
+            judged("alice", "active", Some(1_795_376_500)),
+        ],
+        unexplained: Vec::new(),
+    };
+    let mut store = Sqlite::open(env.sqlite_path()).expect("the store");
+    store.keep_status(&status).expect("a status");
+    let rows = env.run(&[&unused[..], &["--format", "json"]].concat());
+    let rows = rows.json();
+    let names: Vec<_> = rows.iter().map(|row| &row["user"]).collect();
+    assert_eq!(names, ["bob", "carol"]);
+    let expected = json!({
+        "server": "db1", "user": "bob", "host": "10.0.%", "state": "never_used",
+        "last_seen": null, "last_active": null, "connects": 0, "exact": true,
+        "checked_at": "2026-11-22T19:43:01Z", "reason": "a reason"
+    });
+    assert_eq!(rows[0], expected);
+    let args = ["--sort", "last-active", "--reverse", "--format", "csv"];
+    let csv = env.run(&[&unused[..], &args].concat());
+    let csv = csv.exits_with(0).stdout();
+    let second = csv.lines().nth(1).expect("a row");
+    assert!(
+        second.starts_with("db1,carol,10.0.%,unused,,2023-11-14T"),
+        "{csv}"
+    );
+    // No account fits: that is an answer.
+    let run = env.run(&["accounts", "--state", "locked", "--format", "json"]);
+    run.exits_with(0).prints("[]\n");
+    let run = env.run(&[&unused[..], &["--sort", "first-seen"]].concat());
+    run.exits_with(3).prints("").complains("--sort first-seen");
+}
+
+#[test]
+fn a_table_has_a_limit_and_says_what_it_does_not_show() {
+    let log: String = (0..1_003).map(|n| login(&format!("user{n}"), n)).collect();
+    let env = collected(&log);
+    let run = env.run(&["accounts"]);
+    assert_eq!(run.exits_with(0).stdout().lines().count(), 1_001);
+    run.complains_once(&["3 more rows", "--limit 0"]);
+    let run = env.run(&["accounts", "--limit", "0"]);
+    assert_eq!(run.exits_with(0).stdout().lines().count(), 1_004);
+    assert_eq!(run.stderr(), "");
+    assert_eq!(env.accounts().len(), 1_003);
+}
+
+#[test]
+fn a_terminal_is_told_what_fits_and_what_the_list_holds() {
+    let env = collected(&(login("alice", 5) + &login(&"long".repeat(50), 6)));
+    let script = "script -qec \"stty rows 24 cols 80; $(printf \"'%s' \" \"$@\")\" /dev/null";
+    let mut command = env.shell(script, &["accounts", "--unused-for", "0d"]);
+    command.env("NO_COLOR", "1").env("TERM", "xterm");
+    let run = env.start_command(command).finish();
+    let table = run.exits_with(0).stdout().replace('\r', "");
+    for line in table.lines() {
+        assert!(line.chars().count() <= 80, "{table}");
+    }
+    assert!(table.starts_with("name "), "{table}");
+    for part in [
+        "longlong",
+        "…",
+        "  1\n",
+        "2 accounts, 2 without",
+        "server db1",
+    ] {
+        assert!(table.contains(part), "{part:?} is not in {table}");
+    }
 }
 
 #[test]
@@ -422,8 +556,8 @@ fn a_gap_is_told_once_with_the_longest_safe_interval() {
 fn whoever_has_seen_enough_may_close_the_pipe() {
     let log: String = (0..20_000).map(|n| login(&format!("user{n}"), n)).collect();
     let env = collected(&log);
-    for format in ["table", "json", "csv"] {
-        let args = ["accounts", "--format", format];
+    for format in ["table", "json", "ndjson", "csv"] {
+        let args = ["accounts", "--limit", "0", "--format", format];
         let script = "{ \"$@\"; echo \"ended with $?\" >&2; } | head -n 1";
         let run = env.start_command(env.shell(script, &args)).finish();
         assert_eq!(run.exits_with(0).stdout().lines().count(), 1, "{format}");
@@ -506,7 +640,7 @@ fn no_name_acts_on_whoever_reads_a_report() {
     is_harmless("what a run says", &run.stderr());
 
     for command in ["accounts", "failures", "quarantine"] {
-        for format in ["table", "json", "csv"] {
+        for format in ["table", "json", "ndjson", "csv"] {
             let run = env.run(&[command, "--format", format]);
             let text = run.exits_with(0).stdout();
             is_harmless(&format!("{command} --format {format}"), &text);

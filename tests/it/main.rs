@@ -31,3 +31,4 @@ mod properties;
 mod random;
 mod readme;
 mod store;
+mod textfile;

@@ -24,7 +24,7 @@ use conntracker::error::{Error, Result};
 use conntracker::ingest::{Outcome, Settings, ingest};
 use conntracker::name::Name;
 use conntracker::store::{
-    AccountFilter, AccountStatus, AccountUse, Batch, Commit, Coverage, Doubtful, FailedConnect,
+    AccountFilter, AccountUse, Batch, Commit, Coverage, Doubtful, FailedConnect, JudgedAccount,
     ProxiedAccount, Sqlite, Status, Store,
 };
 use conntracker::time::{UtcSeconds, Zone};
@@ -636,6 +636,10 @@ impl Store for Poor {
         self.store.failed_connects(since, row)
     }
 
+    fn failed_attempts(&mut self, server: &Name) -> Result<Vec<(Option<u32>, u64)>> {
+        self.store.failed_attempts(server)
+    }
+
     fn quarantine(
         &mut self,
         since: Option<UtcSeconds>,
@@ -652,8 +656,12 @@ impl Store for Poor {
         self.store.proxied_accounts(server)
     }
 
-    fn account_status(&mut self, server: &Name) -> Result<Vec<AccountStatus>> {
-        self.store.account_status(server)
+    fn account_statuses(
+        &mut self,
+        filter: &AccountFilter,
+        row: &mut dyn FnMut(JudgedAccount) -> Result<()>,
+    ) -> Result<()> {
+        self.store.account_statuses(filter, row)
     }
 
     fn check_memory(&mut self, server: &Name) -> Result<Option<String>> {

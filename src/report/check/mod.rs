@@ -8,7 +8,7 @@ use std::io::Write;
 
 use hashbrown::HashSet;
 
-use super::{Format, Look, Row, Value, print};
+use super::{Format, Look, Printed, Row, TABLE_ROWS, Value, print};
 use crate::account::{Accounts, RowId};
 use crate::check::{
     Applied, Covered, Finding, Judged, Login, Place, Policy, Severity, State, Unchecked, Verdict,
@@ -108,13 +108,14 @@ pub fn print_tables(checked: &Checked<'_>, look: &Look, mut out: impl Write) -> 
     }
     writeln!(out, "{}", checked.result())?;
     if !checked.applied.findings.is_empty() {
-        print(Format::Table, look, &mut out, |row| {
+        let printed = print(Format::Table, look, TABLE_ROWS, &mut out, |row| {
             checked
                 .applied
                 .findings
                 .iter()
                 .try_for_each(|finding| row(Found(finding)))
         })?;
+        more(&printed, "findings", &mut out)?;
     }
     for (why, checks) in checked.unchecked() {
         writeln!(out, "Not checked: {}: {why}", checks.join(", "))?;
@@ -157,16 +158,17 @@ fn lines_for(place: Place, findings: &[Finding]) -> Vec<&str> {
 fn print_accounts(judged: &Judged<'_>, look: &Look, mut out: impl Write) -> Result<()> {
     let mut verdicts: Vec<_> = judged.verdicts.iter().collect();
     verdicts.sort_by_key(|verdict| order(verdict.state));
-    print(Format::Table, look, &mut out, |row| {
+    let printed = print(Format::Table, look, TABLE_ROWS, &mut out, |row| {
         verdicts.iter().try_for_each(|verdict| row(Shown(verdict)))
     })?;
+    more(&printed, "accounts", &mut out)?;
     let unexplained = || {
         let logins = judged.logins.iter();
         logins.filter(|login| login.attribution.exact().is_none())
     };
     if unexplained().next().is_some() {
         writeln!(out, "\nLogins that are not explained by one account:")?;
-        print(Format::Table, look, &mut out, |row| {
+        let printed = print(Format::Table, look, TABLE_ROWS, &mut out, |row| {
             unexplained().try_for_each(|login| {
                 row(Unexplained {
                     login,
@@ -174,6 +176,15 @@ fn print_accounts(judged: &Judged<'_>, look: &Look, mut out: impl Write) -> Resu
                 })
             })
         })?;
+        more(&printed, "logins", &mut out)?;
+    }
+    Ok(())
+}
+
+/// A table holds no more than a person reads.
+fn more(printed: &Printed, what: &str, mut out: impl Write) -> Result<()> {
+    if let more @ 1.. = printed.rows - printed.shown {
+        writeln!(out, "… and {more} more {what}; --format json has them all")?;
     }
     Ok(())
 }
@@ -218,17 +229,8 @@ fn summary(checked: &Checked<'_>, look: &Look) -> String {
 }
 
 /// What asks for action stands first.
-fn order(state: State) -> u8 {
-    match state {
-        State::NeverUsed => 0,
-        State::Unused => 1,
-        State::Unknown => 2,
-        State::Locked => 3,
-        State::Active => 4,
-        State::Connected => 5,
-        State::System => 6,
-        State::Role => 7,
-    }
+fn order(state: State) -> Option<usize> {
+    State::ALL.iter().position(|other| *other == state)
 }
 
 /// The accounts that a login may belong to, for people.

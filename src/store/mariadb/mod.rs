@@ -19,16 +19,19 @@ use mysql::prelude::Queryable;
 use mysql::{Conn, Error as Refusal, MySqlError, Params, Row, TxOpts, Value};
 
 use super::failures::{self, Attempts};
+use super::list::List;
 use super::{
     AccountFilter, AccountStatus, AccountUse, Batch, Commit, Coverage, Doubtful, FailedConnect,
-    ProxiedAccount, Status, Store,
+    JudgedAccount, ProxiedAccount, Status, Store,
 };
 use crate::checkpoint::{Checkpoint, Digest};
 use crate::error::{Error, Result};
 use crate::mariadb::{self, Access, SERVER_VIEWS, Server, quote};
 use crate::name::Name;
 use crate::time::UtcSeconds;
-use value::{COLLECTOR, SERVER, SOURCE, count, encode, encode_name, name, seconds, time, words};
+use value::{
+    COLLECTOR, HOST, NAME, SERVER, SOURCE, count, encode, encode_name, name, seconds, time, words,
+};
 
 /// The tables, as `conntracker schema --store mariadb` prints them for the usual database.
 const SCHEMA: &str = include_str!("../../../sql/schema.sql");
@@ -257,26 +260,21 @@ impl Store for MariaDb {
         filter: &AccountFilter,
         row: &mut dyn FnMut(AccountUse) -> Result<()>,
     ) -> Result<()> {
-        let mut sql = String::from(
+        let (wanted, values) = wanted(filter, List::Uses);
+        let sql = format!(
             "SELECT server, name, host, UNIX_TIMESTAMP(first_seen), UNIX_TIMESTAMP(last_seen),
                     UNIX_TIMESTAMP(last_active), connects
-             FROM accounts WHERE TRUE",
+             FROM accounts {wanted}"
         );
-        let mut values = Vec::new();
-        if let Some(server) = &filter.server {
-            sql.push_str(" AND server = ?");
-            values.push(encode_name(server, SERVER));
-        }
-        if let Some(since) = filter.not_active_since {
-            sql.push_str(" AND (last_active IS NULL OR last_active < FROM_UNIXTIME(?))");
-            values.push(time(Some(since)));
-        }
-        sql.push_str(" ORDER BY server, name, host");
         self.each(&sql, values, |mut found| {
+            let (user, host) = (name(&mut found, 1), name(&mut found, 2));
+            if !filter.fits(&user, &host) {
+                return Ok(());
+            }
             row(AccountUse {
                 server: name(&mut found, 0),
-                name: name(&mut found, 1),
-                host: name(&mut found, 2),
+                name: user,
+                host,
                 first_seen: seconds(&found, 3),
                 last_seen: seconds(&found, 4),
                 last_active: seconds(&found, 5),
@@ -310,6 +308,20 @@ impl Store for MariaDb {
             let key = (name(&mut found, 1), name(&mut found, 2), code);
             row(failures::row(name(&mut found, 0), key, seen))
         })
+    }
+
+    fn failed_attempts(&mut self, server: &Name) -> Result<Vec<(Option<u32>, u64)>> {
+        self.all(
+            "SELECT code, CAST(SUM(attempts) AS UNSIGNED) FROM failed_connects WHERE server = ?
+             GROUP BY code ORDER BY code",
+            server,
+            |row| {
+                (
+                    Some(count(row, 0) as u32).filter(|code| *code != 0),
+                    count(row, 1),
+                )
+            },
+        )
     }
 
     fn quarantine(
@@ -371,26 +383,40 @@ impl Store for MariaDb {
         )
     }
 
-    fn account_status(&mut self, server: &Name) -> Result<Vec<AccountStatus>> {
-        self.all(
-            "SELECT user, host, state, reason, UNIX_TIMESTAMP(last_seen),
+    fn account_statuses(
+        &mut self,
+        filter: &AccountFilter,
+        row: &mut dyn FnMut(JudgedAccount) -> Result<()>,
+    ) -> Result<()> {
+        let (wanted, values) = wanted(filter, List::Statuses);
+        let sql = format!(
+            "SELECT server, user, host, state, reason, UNIX_TIMESTAMP(last_seen),
                     UNIX_TIMESTAMP(last_active), connects, clients, exact,
-                    UNIX_TIMESTAMP(known_since)
-             FROM account_status WHERE server = ? ORDER BY user, host",
-            server,
-            |row| AccountStatus {
-                user: name(row, 0),
-                host: name(row, 1),
-                state: words(row, 2),
-                reason: words(row, 3),
-                last_seen: seconds(row, 4),
-                last_active: seconds(row, 5),
-                connects: count(row, 6),
-                clients: count(row, 7),
-                exact: count(row, 8) != 0,
-                known_since: seconds(row, 9),
-            },
-        )
+                    UNIX_TIMESTAMP(known_since), UNIX_TIMESTAMP(checked_at)
+             FROM account_status {wanted}"
+        );
+        self.each(&sql, values, |mut found| {
+            let (user, host) = (name(&mut found, 1), name(&mut found, 2));
+            if !filter.fits(&user, &host) {
+                return Ok(());
+            }
+            row(JudgedAccount {
+                server: name(&mut found, 0),
+                checked_at: seconds(&found, 11).unwrap_or(UtcSeconds(0)),
+                status: AccountStatus {
+                    user,
+                    host,
+                    state: words(&mut found, 3),
+                    reason: words(&mut found, 4),
+                    last_seen: seconds(&found, 5),
+                    last_active: seconds(&found, 6),
+                    connects: count(&found, 7),
+                    clients: count(&found, 8),
+                    exact: count(&found, 9) != 0,
+                    known_since: seconds(&found, 10),
+                },
+            })
+        })
     }
 
     fn check_memory(&mut self, server: &Name) -> Result<Option<String>> {
@@ -452,6 +478,29 @@ impl MariaDb {
         }
         Ok(())
     }
+}
+
+/// The end of a statement that lists what `filter` wants, as far as SQL can tell, and its values; see
+/// [`AccountFilter::fits`] for the rest.
+fn wanted(filter: &AccountFilter, list: List) -> (String, Vec<Value>) {
+    let mut sql = String::from("WHERE TRUE");
+    let mut values = Vec::new();
+    for (column, wanted, length) in [
+        ("server", filter.server.clone(), SERVER),
+        (list.name(), filter.exact_name(), NAME),
+        ("host", filter.exact_host(), HOST),
+    ] {
+        if let Some(wanted) = wanted {
+            sql.push_str(&format!(" AND {column} = ?"));
+            values.push(encode_name(&wanted, length));
+        }
+    }
+    if let Some(since) = filter.not_active_since {
+        sql.push_str(" AND (last_active IS NULL OR last_active < FROM_UNIXTIME(?))");
+        values.push(time(Some(since)));
+    }
+    sql.push_str(&format!(" ORDER BY {}", filter.order.sql(list)));
+    (sql, values)
 }
 
 /// One transaction: moves the checkpoint of `key` (collector and source) on from generation `base`,

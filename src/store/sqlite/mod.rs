@@ -22,9 +22,10 @@ use rusqlite::{
 };
 
 use super::failures::{self, Attempts};
+use super::list::List;
 use super::{
     AccountFilter, AccountStatus, AccountUse, Batch, Commit, Coverage, Doubtful, FailedConnect,
-    ProxiedAccount, Status, Store,
+    JudgedAccount, ProxiedAccount, Status, Store,
 };
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
@@ -286,6 +287,16 @@ fn count_of(value: ValueRef<'_>) -> u64 {
         .unwrap_or(0)
 }
 
+/// What `filter` wants, as far as SQL can tell; see [`AccountFilter::fits`] for the rest.
+fn wanted(filter: &AccountFilter) -> impl rusqlite::Params {
+    (
+        filter.server.clone(),
+        filter.not_active_since,
+        filter.exact_name(),
+        filter.exact_host(),
+    )
+}
+
 impl Store for Sqlite {
     fn describe(&self) -> String {
         describe(&self.path)
@@ -351,25 +362,28 @@ impl Store for Sqlite {
         row: &mut dyn FnMut(AccountUse) -> Result<()>,
     ) -> Result<()> {
         let fail = |error| explain(&self.path, error);
-        let mut statement = self
-            .db
-            .prepare_cached(
-                "SELECT server, name, host, first_seen, last_seen, last_active, connects
-                 FROM accounts
-                 WHERE (?1 IS NULL OR server = ?1)
-                   AND (?2 IS NULL OR coalesce(last_active, '') < ?2)
-                 ORDER BY CAST(server AS BLOB), CAST(name AS BLOB), CAST(host AS BLOB)",
-            )
-            .map_err(fail)?;
-        let mut rows = statement
-            .query(params![filter.server, filter.not_active_since])
-            .map_err(fail)?;
+        let sql = format!(
+            "SELECT server, name, host, first_seen, last_seen, last_active, connects
+             FROM accounts
+             WHERE (?1 IS NULL OR server = ?1)
+               AND (?2 IS NULL OR coalesce(last_active, '') < ?2)
+               AND (?3 IS NULL OR name = ?3)
+               AND (?4 IS NULL OR host = ?4)
+             ORDER BY {}",
+            filter.order.sql(List::Uses)
+        );
+        let mut statement = self.db.prepare_cached(&sql).map_err(fail)?;
+        let mut rows = statement.query(wanted(filter)).map_err(fail)?;
         while let Some(found) = rows.next().map_err(fail)? {
             let get = |at: usize| found.get_ref(at).map_err(fail);
+            let (name, host) = (name_of(get(1)?), name_of(get(2)?));
+            if !filter.fits(&name, &host) {
+                continue;
+            }
             row(AccountUse {
                 server: name_of(get(0)?),
-                name: name_of(get(1)?),
-                host: name_of(get(2)?),
+                name,
+                host,
                 first_seen: time_of(get(3)?),
                 last_seen: time_of(get(4)?),
                 last_active: time_of(get(5)?),
@@ -406,6 +420,21 @@ impl Store for Sqlite {
             row(failures::row(name_of(get(0)?), key, seen))?;
         }
         Ok(())
+    }
+
+    fn failed_attempts(&mut self, server: &Name) -> Result<Vec<(Option<u32>, u64)>> {
+        self.all(
+            "SELECT code, sum(attempts) FROM failed_connects WHERE server = ?1
+             GROUP BY code ORDER BY code",
+            server,
+            |row| {
+                let code = count_of(row.get_ref(0)?) as u32;
+                Ok((
+                    Some(code).filter(|code| *code != 0),
+                    count_of(row.get_ref(1)?),
+                ))
+            },
+        )
     }
 
     fn quarantine(
@@ -474,28 +503,49 @@ impl Store for Sqlite {
         )
     }
 
-    fn account_status(&mut self, server: &Name) -> Result<Vec<AccountStatus>> {
-        self.all(
-            "SELECT user, host, state, reason, last_seen, last_active, connects, clients, exact,
-                    known_since
-             FROM account_status WHERE server = ?1
-             ORDER BY CAST(user AS BLOB), CAST(host AS BLOB)",
-            server,
-            |row| {
-                Ok(AccountStatus {
-                    user: name_of(row.get_ref(0)?),
-                    host: name_of(row.get_ref(1)?),
-                    state: row.get(2)?,
-                    reason: row.get(3)?,
-                    last_seen: time_of(row.get_ref(4)?),
-                    last_active: time_of(row.get_ref(5)?),
-                    connects: count_of(row.get_ref(6)?),
-                    clients: count_of(row.get_ref(7)?),
-                    exact: count_of(row.get_ref(8)?) != 0,
-                    known_since: time_of(row.get_ref(9)?),
-                })
-            },
-        )
+    fn account_statuses(
+        &mut self,
+        filter: &AccountFilter,
+        row: &mut dyn FnMut(JudgedAccount) -> Result<()>,
+    ) -> Result<()> {
+        let fail = |error| explain(&self.path, error);
+        let sql = format!(
+            "SELECT server, user, host, state, reason, last_seen, last_active, connects, clients, exact,
+                    known_since, checked_at
+             FROM account_status
+             WHERE (?1 IS NULL OR server = ?1)
+               AND (?2 IS NULL OR coalesce(last_active, '') < ?2)
+               AND (?3 IS NULL OR user = ?3)
+               AND (?4 IS NULL OR host = ?4)
+             ORDER BY {}",
+            filter.order.sql(List::Statuses)
+        );
+        let mut statement = self.db.prepare_cached(&sql).map_err(fail)?;
+        let mut rows = statement.query(wanted(filter)).map_err(fail)?;
+        while let Some(found) = rows.next().map_err(fail)? {
+            let get = |at: usize| found.get_ref(at).map_err(fail);
+            let (user, host) = (name_of(get(1)?), name_of(get(2)?));
+            if !filter.fits(&user, &host) {
+                continue;
+            }
+            row(JudgedAccount {
+                server: name_of(get(0)?),
+                checked_at: time_of(get(11)?).unwrap_or(UtcSeconds(0)),
+                status: AccountStatus {
+                    user,
+                    host,
+                    state: found.get(3).map_err(fail)?,
+                    reason: found.get(4).map_err(fail)?,
+                    last_seen: time_of(get(5)?),
+                    last_active: time_of(get(6)?),
+                    connects: count_of(get(7)?),
+                    clients: count_of(get(8)?),
+                    exact: count_of(get(9)?) != 0,
+                    known_since: time_of(get(10)?),
+                },
+            })?;
+        }
+        Ok(())
     }
 
     fn check_memory(&mut self, server: &Name) -> Result<Option<String>> {

@@ -9,10 +9,11 @@ use conntracker::error::Error;
 use conntracker::name::Name;
 use conntracker::store::{
     AccountFilter, AccountStatus, AccountUse, Batch, Commit, Coverage, Doubtful, FailedConnect,
-    MAX_FAILED_CONNECTS, MAX_QUARANTINE, ProxiedAccount, Status, Store, UnexplainedLogin,
-    Withdrawn,
+    MAX_FAILED_CONNECTS, MAX_QUARANTINE, Order, ProxiedAccount, SortBy, Status, Store,
+    UnexplainedLogin, Withdrawn,
 };
 use conntracker::time::UtcSeconds;
+use conntracker::wildcard::Wildcard;
 
 /// Proves what the trait promises. `open` opens one and the same store, which is empty at first.
 pub(crate) fn store_contract(open: impl Fn() -> Box<dyn Store>) {
@@ -22,6 +23,10 @@ pub(crate) fn store_contract(open: impl Fn() -> Box<dyn Store>) {
     names_come_back_byte_for_byte(&mut *open());
     rows_come_in_order(&mut *open());
     lists_are_filtered(&mut *open());
+    accounts_are_picked_by_their_names(&mut *open());
+    accounts_are_sorted(&mut *open());
+    judged_accounts_are_picked_and_sorted(&mut *open());
+    failed_attempts_are_added_up(&mut *open());
     an_error_of_the_reader_is_passed_on(&mut *open());
     checkpoints_come_back(&mut *open());
     whoever_comes_second_writes_nothing(&mut *open(), &mut *open());
@@ -287,7 +292,7 @@ fn rows_come_in_order(store: &mut dyn Store) {
         .filter(|names| {
             names
                 .iter()
-                .all(|name| std::str::from_utf8(&name.0).is_ok())
+                .all(|name| std::str::from_utf8(&name.0).is_ok() && !name.0.contains(&0))
         })
         .collect();
     assert!(servers.is_sorted(), "{servers:#?}");
@@ -319,6 +324,7 @@ fn lists_are_filtered(store: &mut dyn Store) {
     let filter = AccountFilter {
         server: Some("filters".into()),
         not_active_since: Some(UtcSeconds(1_000)),
+        ..AccountFilter::default()
     };
     assert_eq!(
         list_accounts(store, &filter),
@@ -329,6 +335,199 @@ fn lists_are_filtered(store: &mut dyn Store) {
         failures_of(store, "filters", Some(UtcSeconds(1_000))),
         [failure("at", 1_000)]
     );
+}
+
+/// The name and host of each row that the patterns pick.
+fn picked(store: &mut dyn Store, server: &str, name: &[u8], host: &[u8]) -> Vec<[Name; 2]> {
+    let pattern = |pattern| Some(Wildcard::parse(pattern).expect("a pattern"));
+    let filter = AccountFilter {
+        server: Some(server.into()),
+        name: pattern(name),
+        host: pattern(host),
+        ..AccountFilter::default()
+    };
+    let rows = list_accounts(store, &filter).into_iter();
+    rows.map(|row| [row.name, row.host]).collect()
+}
+
+fn accounts_are_picked_by_their_names(store: &mut dyn Store) {
+    let long = "l".repeat(600);
+    let names: [(&[u8], &[u8]); 8] = [
+        (b"", b"h"),
+        (b"App", b"10.0.0.1"),
+        (b"app", b"10.0.0.1"),
+        (b"app", b"10.0.0.2"),
+        (b"app ", b"10.0.0.1"),
+        (b"app_\xff", b"10.0.0.1"),
+        (b"a%", b"10.0.0.1"),
+        (long.as_bytes(), b"10.0.0.1"),
+    ];
+    let rows = names.map(|(name, host)| account("picked", name, host));
+    let batch = Batch {
+        accounts: rows.to_vec(),
+        ..Batch::default()
+    };
+    Log::new("picked").commit(store, batch);
+    let count =
+        |store: &mut dyn Store, name: &[u8], host: &[u8]| picked(store, "picked", name, host).len();
+    assert_eq!(
+        count(store, b"app", b"*"),
+        2,
+        "byte for byte, without padding"
+    );
+    assert_eq!(count(store, b"app", b"10.0.0.2"), 1);
+    assert_eq!(count(store, b"", b"*"), 1, "the anonymous account");
+    assert_eq!(count(store, b"app*", b"*.1"), 3);
+    assert_eq!(count(store, b"app_\\xff", b"*"), 1, "not UTF-8");
+    assert_eq!(count(store, b"*\\xff", b"*"), 1, "not UTF-8");
+    assert_eq!(
+        count(store, b"a%", b"*"),
+        1,
+        "only a star stands for others"
+    );
+    assert_eq!(count(store, b"APP", b"*"), 0);
+    assert_eq!(
+        count(store, long.as_bytes(), b"*"),
+        1,
+        "kept cut short, perhaps"
+    );
+    assert_eq!(count(store, b"*", b"*"), names.len());
+}
+
+fn accounts_are_sorted(store: &mut dyn Store) {
+    let used = |name: &str, host: &str, first, last, connects| AccountUse {
+        first_seen: time(first),
+        last_seen: time(last),
+        last_active: time(last),
+        connects,
+        ..account("sorted", name.as_bytes(), host.as_bytes())
+    };
+    let rows = [
+        used("a", "x", Some(30), Some(50), 9),
+        used("a", "y", None, None, 100),
+        used("B", "x", Some(10), Some(50), 9),
+        used("ä", "w", Some(20), Some(40), 10),
+    ];
+    let batch = Batch {
+        accounts: rows.to_vec(),
+        ..Batch::default()
+    };
+    Log::new("sorted").commit(store, batch);
+    for (by, expected) in [
+        (SortBy::Server, ["B x", "a x", "a y", "ä w"]),
+        (SortBy::Name, ["B x", "a x", "a y", "ä w"]),
+        (SortBy::Host, ["ä w", "B x", "a x", "a y"]),
+        // What is not known stands first; those that are equal, in the order of their names.
+        (SortBy::FirstSeen, ["a y", "B x", "ä w", "a x"]),
+        (SortBy::LastSeen, ["a y", "ä w", "B x", "a x"]),
+        (SortBy::LastActive, ["a y", "ä w", "B x", "a x"]),
+        (SortBy::Connects, ["B x", "a x", "ä w", "a y"]),
+    ] {
+        for reverse in [false, true] {
+            let filter = AccountFilter {
+                server: Some("sorted".into()),
+                order: Order { by, reverse },
+                ..AccountFilter::default()
+            };
+            let found = list_accounts(store, &filter).into_iter();
+            let mut found: Vec<_> = found
+                .map(|row| format!("{} {}", row.name, row.host))
+                .collect();
+            if reverse {
+                found.reverse();
+            }
+            assert_eq!(found, expected, "{by:?}, reverse {reverse}");
+        }
+    }
+}
+
+fn judged_accounts_are_picked_and_sorted(store: &mut dyn Store) {
+    let status = |user: &str, active| AccountStatus {
+        user: user.into(),
+        host: "10.%".into(),
+        state: "active".into(),
+        reason: "a reason".into(),
+        last_seen: None,
+        last_active: time(active),
+        connects: 1,
+        clients: 1,
+        exact: true,
+        known_since: None,
+    };
+    for (server, at) in [("judged 1", 1_000), ("judged 2", 2_000)] {
+        let judged = Status {
+            server: server.into(),
+            checked_at: UtcSeconds(at),
+            accounts: vec![
+                status("b", Some(at)),
+                status("c", None),
+                status("a", Some(at)),
+            ],
+            unexplained: Vec::new(),
+        };
+        store.keep_status(&judged).expect("it is kept");
+    }
+    let list = |store: &mut dyn Store, filter: &AccountFilter| {
+        let mut rows = Vec::new();
+        let listed = store.account_statuses(filter, &mut |row| {
+            if let Some(number) = row.server.0.strip_prefix(b"judged ") {
+                let number = String::from_utf8_lossy(number);
+                assert_eq!(row.checked_at.0.to_string(), format!("{number}000"));
+                rows.push(format!("{}{number}", row.status.user));
+            }
+            Ok(())
+        });
+        listed.expect("accounts");
+        rows.join(" ")
+    };
+    for (by, reverse, expected) in [
+        (SortBy::Server, false, "a1 b1 c1 a2 b2 c2"),
+        (SortBy::Name, true, "c2 c1 b2 b1 a2 a1"),
+        (SortBy::LastActive, false, "c1 c2 a1 b1 a2 b2"),
+        // Nothing to sort by but names.
+        (SortBy::FirstSeen, false, "a1 b1 c1 a2 b2 c2"),
+    ] {
+        let filter = AccountFilter {
+            order: Order { by, reverse },
+            ..AccountFilter::default()
+        };
+        assert_eq!(list(store, &filter), expected, "{by:?}");
+    }
+    let narrow = AccountFilter {
+        server: Some("judged 2".into()),
+        name: Some(Wildcard::parse(b"*").expect("a pattern")),
+        host: Some(Wildcard::parse(b"10.%").expect("a pattern")),
+        not_active_since: Some(UtcSeconds(2_000)),
+        ..AccountFilter::default()
+    };
+    assert_eq!(list(store, &narrow), "c2");
+}
+
+fn failed_attempts_are_added_up(store: &mut dyn Store) {
+    let row = |name: Option<&str>, code, attempts| FailedConnect {
+        attempts,
+        ..failed("attempts", name, Some("h"), code)
+    };
+    let mut log = Log::new("attempts");
+    for _ in 0..2 {
+        let batch = Batch {
+            failed: vec![
+                row(None, None, 7),
+                row(Some("a"), Some(1045), 2),
+                row(Some("b"), Some(1045), 3),
+                row(Some("b"), Some(1698), 1),
+            ],
+            ..Batch::default()
+        };
+        log.commit(store, batch);
+    }
+    let found = store.failed_attempts(&"attempts".into()).expect("figures");
+    assert_eq!(
+        found,
+        [(None, 14), (Some(1045), 10), (Some(1698), 2)],
+        "by code"
+    );
+    assert_eq!(store.failed_attempts(&"none".into()).expect("none"), []);
 }
 
 fn an_error_of_the_reader_is_passed_on(store: &mut dyn Store) {
