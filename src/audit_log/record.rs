@@ -298,9 +298,7 @@ fn parse_body(line: &[u8], body: usize) -> Option<Record> {
 /// A QUERY of RDS for MySQL without its two empty extra fields.
 fn rds_query(line: &[u8], body: usize) -> Option<Record> {
     let comma = memrchr(b',', line)?;
-    let code = &line[comma + 1..];
-    let is_query = comma > 0 && line[comma - 1] == b'\'' && number(code).is_some();
-    if is_query {
+    if line[..comma].ends_with(b"'") {
         parse_query(line, body, comma)
     } else {
         None
@@ -313,14 +311,12 @@ fn rds_query(line: &[u8], body: usize) -> Option<Record> {
 /// operation into a user name that can log in has a record of his own blamed on him, no other's.
 fn parse_query(line: &[u8], body: usize, comma: usize) -> Option<Record> {
     let retcode = u32::try_from(number(&line[comma + 1..])?).ok()?;
-    // A head may reach into the tail: `20261122 19:04:51,x',0`.
-    if body > comma {
-        return None;
-    }
     let mut from = body;
     loop {
-        let query = memmem::find(&line[from..comma], b"QUERY,").map_or(comma, |n| from + n);
-        let config = memmem::find(&line[from..comma], b"AUDIT_CONFIG,").map_or(comma, |n| from + n);
+        // A head may reach into the tail: `20261122 19:04:51,x',0`.
+        let rest = line.get(from..comma)?;
+        let query = memmem::find(rest, b"QUERY,").map_or(comma, |n| from + n);
+        let config = memmem::find(rest, b"AUDIT_CONFIG,").map_or(comma, |n| from + n);
         let at = query.min(config);
         if at >= comma {
             return None;
