@@ -358,17 +358,24 @@ mod tests {
     #[test]
     fn a_quarter_of_an_hour_without_a_change_is_remembered() {
         let mut clock = Clock::new(Zone::parse("Europe/Zurich").unwrap(), None);
-        for (time, from) in [
-            ("20261122 19:04:51", "20261122 19:00:00"),
-            ("20261122 19:14:59", "20261122 19:00:00"),
-            ("20261122 19:15:00", "20261122 19:15:00"),
+        for (time, from, offset) in [
+            ("20261122 19:04:51", "20261122 19:00:00", 3_600),
+            ("20261122 19:14:59", "20261122 19:00:00", 3_600),
+            ("20260722 19:15:00", "20260722 19:15:00", 7_200),
             // Of the hour that is repeated it is not known.
-            ("20261025 02:04:51", "20261122 19:15:00"),
+            ("20261025 02:04:51", "20260722 19:15:00", 7_200),
         ] {
             let first = clock.peek(local(time));
             let from = local(from).seconds();
-            assert_eq!(clock.steady, (from, from + 900, 3_600), "{time}");
+            assert_eq!(clock.steady, (from, from + 900, offset), "{time}");
             assert_eq!(clock.peek(local(time)), first);
+        }
+        // Kiritimati went from 10:40 to 10:00 behind UTC: the change is in the midst of a quarter.
+        let mut clock = Clock::new(Zone::parse("Pacific/Kiritimati").unwrap(), None);
+        let midnight = local("19791001 00:00:00").seconds() + 38_400;
+        for (time, expected) in [("00:35:00", 2_100), ("00:41:00", 60)] {
+            let at = clock.instant(local(&format!("19791001 {time}")));
+            assert_eq!(at.0 - midnight, expected, "{time}");
         }
     }
 

@@ -587,6 +587,16 @@ fn a_damaged_name_of_several_lines_is_compared_exactly() {
          +abcd,192.0.2.66,6,0,DISCONNECT,,,0
          {HONEST}"
     ));
+    // Where it shows another second line it is another name.
+    let shown = "\u{1f601}".repeat(21);
+    judges(&format!(
+        "+20261122 19:04:51,db1,root22,hi,9,7,QUERY,,'',0
+         +20261122 19:04:51,db1,{shown}\",192.0.2.66,6,0,FAILED_CONNECT,,,1045
+         -20261122 19:04:51,db1,root22,hi,9,7,QUERY,,'',0
+         ?20261122 19:04:51,db1,{whole}
+         -,,6,0,CHANGEUSER,,,0
+         -abcd,192.0.2.66,6,0,DISCONNECT,,,0"
+    ));
 }
 
 #[test]
@@ -1264,14 +1274,17 @@ fn one_line_renames_no_server_however_long() {
 fn lines_without_a_server_keep_a_foreign_one_waiting_for_so_long() {
     // Each line is 1,024 bytes long with its end, and 64 of them are not too many.
     let mut notes = Notes::default();
-    let mut trust = Trust::new(Some(Name::from("db1")), Vec::new());
-    let front = "20261122 19:04:50,db2,";
-    let foreign = format!("{front}{}", "o".repeat(1_023 - front.len()));
+    let mut trust = Trust::new(None, Vec::new());
+    let [known, foreign] = ["db1", "db2"].map(|server| {
+        let front = format!("20261122 19:04:50,{server},");
+        format!("{front}{}", "o".repeat(1_023 - front.len()))
+    });
     let without = "o".repeat(1_023);
-    for (at, line) in [&foreign].into_iter().chain([&without; 65]).enumerate() {
+    let lines = [&known, &foreign].into_iter().chain([&without; 65]);
+    for (at, line) in lines.enumerate() {
         let offset = at as u64 * 1_024;
         trust.push(line.as_bytes(), Place { file: 0, offset }, &mut notes);
-        assert_eq!(notes.0.is_empty(), at < 65, "{at}");
+        assert_eq!(notes.0.len() > 1, at > 65, "{at}");
     }
 }
 
