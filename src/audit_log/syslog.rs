@@ -152,8 +152,9 @@ impl Unframer {
             Some(date.and_hms_opt(0, 0, 0)?.and_utc().timestamp() + seconds)
         };
         let newest = DateTime::from_timestamp(self.written + DAY, 0)?;
-        let latest = [newest.year(), newest.year() - 1, newest.year() - 4]
-            .into_iter()
+        // One of five years has a 29 February.
+        let latest = (newest.year() - 4..=newest.year())
+            .rev()
             .filter_map(in_year)
             .find(|at| self.written == 0 || *at <= self.written + DAY)?;
         let at = match self.last {
@@ -450,17 +451,28 @@ mod tests {
         assert_eq!(year("Jan  1"), b"20260101");
         assert_eq!(year("Dec 31"), b"20251231");
         assert_eq!(year("Jan  2"), b"20260102");
-        // By what was read before, by a clock that is ahead of UTC, and a day that is rare.
+        // By what was read before, and by a clock that is ahead of UTC.
         let (new_year, day) = (1_767_225_600, 86_400);
         for (written, last, date, expected) in [
             (new_year + 364 * day, Some(new_year), "Dec 31", "20251231"),
             (new_year - 1, None, "Jan  1", "20260101"),
-            (1_831_075_200, None, "Feb 29", "20240229"),
         ] {
             let mut unframer = Unframer::new(written, last);
             let line = format!("{date} 00:00:00 db1 x:  db1,a,h,1,0,CONNECT,,,0");
             let found = unframer.unframe(line.as_bytes()).unwrap();
             assert!(found.starts_with(expected.as_bytes()), "{date}");
+        }
+    }
+
+    #[test]
+    fn the_29th_of_february_is_read_in_a_file_that_was_written_years_later() {
+        let line = "Feb 29 00:00:00 db1 x:  db1,a,h,1,0,CONNECT,,,0";
+        // From 10 January of 2025 to that of 2028.
+        for written in [1_736_467_200, 1_768_003_200, 1_799_539_200, 1_831_075_200] {
+            for last in [None, Some(1_709_078_400)] {
+                let found = Unframer::new(written, last).unframe(line.as_bytes());
+                assert_eq!(found.unwrap()[..8], *b"20240229", "{written}");
+            }
         }
     }
 }
