@@ -152,8 +152,8 @@ impl Unframer {
             Some(date.and_hms_opt(0, 0, 0)?.and_utc().timestamp() + seconds)
         };
         let newest = DateTime::from_timestamp(self.written + DAY, 0)?;
-        // One of five years has a 29 February.
-        let latest = (newest.year() - 4..=newest.year())
+        // 1972 had a 29 February: where the file's time is not known it stands for any year.
+        let latest = (1970..=newest.year().max(1972))
             .rev()
             .filter_map(in_year)
             .find(|at| self.written == 0 || *at <= self.written + DAY)?;
@@ -465,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn the_29th_of_february_is_read_in_a_file_that_was_written_years_later() {
+    fn the_29th_of_february_is_read_whenever_the_file_was_written() {
         let line = "Feb 29 00:00:00 db1 x:  db1,a,h,1,0,CONNECT,,,0";
         // From 10 January of 2025 to that of 2028.
         for written in [1_736_467_200, 1_768_003_200, 1_799_539_200, 1_831_075_200] {
@@ -474,5 +474,9 @@ mod tests {
                 assert_eq!(found.unwrap()[..8], *b"20240229", "{written}");
             }
         }
+        assert_eq!(
+            Framing::of([line.as_bytes()].into_iter()),
+            Some(Framing::Syslog)
+        );
     }
 }
