@@ -256,3 +256,194 @@ fn unpack(key: &[u8]) -> (Name, Name) {
     let len = u32::from_le_bytes([key[0], key[1], key[2], key[3]]) as usize;
     (Name::from(&key[4..4 + len]), Name::from(&key[4 + len..]))
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Where times count from.
+    pub(crate) const BEGIN: i64 = 1_700_000_000;
+
+    /// What is handed over, a row a line.
+    pub(crate) fn handed_over(tally: &mut Tally) -> Vec<String> {
+        let batch = tally.take(&Name::from("db1"));
+        assert_eq!(batch.server, Name::from("db1"));
+        let time = |at: UtcSeconds| at.0 - BEGIN;
+        let shown = |at: Option<UtcSeconds>| at.map_or("-".into(), |at| time(at).to_string());
+        let text = |name: &Option<Name>| name.as_ref().map_or("*".into(), Name::escaped);
+        let mut rows = Vec::new();
+        for it in &batch.accounts {
+            rows.push(format!(
+                "{}: {}@{} {}..{} active {}, {} logins",
+                it.server,
+                it.name,
+                it.host,
+                shown(it.first_seen),
+                shown(it.last_seen),
+                shown(it.last_active),
+                it.connects
+            ));
+        }
+        for (name, host, at) in &batch.activity {
+            rows.push(format!("perhaps {name}@{host} {}", time(*at)));
+        }
+        for it in &batch.proxied {
+            rows.push(format!(
+                "{}: proxied {} {}..{}, {} times",
+                it.server,
+                it.account,
+                time(it.first_seen),
+                time(it.last_seen),
+                it.connects
+            ));
+        }
+        for it in &batch.failed {
+            rows.push(format!(
+                "{}: refused {}@{} {}..{}, {} times, code {:?}",
+                it.server,
+                text(&it.name),
+                text(&it.host),
+                time(it.first_seen),
+                time(it.last_seen),
+                it.attempts,
+                it.code
+            ));
+        }
+        for it in &batch.quarantine {
+            rows.push(format!(
+                "{}: doubtful {}@{} {} id {}, {} from {}, {} byte {}",
+                it.server,
+                it.name,
+                it.host,
+                shown(it.time),
+                it.connectionid,
+                it.why,
+                text(&it.from),
+                it.file,
+                it.offset
+            ));
+        }
+        for it in &batch.withdrawn {
+            rows.push(format!(
+                "withdrawn {}@{} id {} byte {}",
+                it.name, it.host, it.connectionid, it.offset
+            ));
+        }
+        for it in &batch.coverage {
+            let gap = it.gap.as_ref().map(|why| format!(", gap: {why}"));
+            rows.push(format!(
+                "covered {}..{}{}",
+                time(it.from),
+                time(it.to),
+                gap.unwrap_or_default()
+            ));
+        }
+        rows
+    }
+
+    fn at(seconds: i64) -> UtcSeconds {
+        UtcSeconds(BEGIN + seconds)
+    }
+
+    fn doubtful(offset: u64) -> Doubtful {
+        Doubtful {
+            server: Name::default(),
+            name: Name::from("root2"),
+            host: Name::from("h"),
+            time: Some(at(5)),
+            connectionid: 9,
+            why: "why".into(),
+            from: Some(Name::from("192.0.2.66")),
+            file: "log".into(),
+            offset,
+        }
+    }
+
+    #[test]
+    fn rows_tell_first_and_last_and_how_often() {
+        let mut tally = Tally::default();
+        for seconds in [5, 3, 7, 6] {
+            tally.connect(b"app", b"h", at(seconds));
+            tally.failed(b"ap", b"ph", 1045, at(seconds));
+            tally.failed(b"ap", b"ph", 1044, at(seconds));
+            tally.failed(b"app", b"h", 1045, at(seconds));
+            tally.proxied(b"`d`@`%`", at(seconds));
+            tally.changed_to(b"changed", b"h", at(seconds));
+            tally.active(b"ended", b"h", at(seconds));
+            tally.statement(b"event", b"%", at(seconds));
+            tally.statement(b"app", b"h", at(seconds + 10));
+            tally.covered(at(seconds), None);
+        }
+        tally.covered(at(20), Some("a gap".into()));
+        tally.covered(at(21), None);
+        tally.doubt(doubtful(1));
+        tally.withdraw(Withdrawn {
+            name: Name::from("alice"),
+            host: Name::from("h"),
+            connectionid: 4,
+            offset: 2,
+        });
+        assert_eq!(
+            handed_over(&mut tally),
+            [
+                "db1: app@h 3..7 active 17, 4 logins",
+                "db1: changed@h 3..7 active 7, 0 logins",
+                "db1: ended@h -..- active 7, 0 logins",
+                "perhaps event@% 7",
+                "db1: proxied `d`@`%` 3..7, 4 times",
+                "db1: refused ap@ph 3..7, 4 times, code Some(1044)",
+                "db1: refused ap@ph 3..7, 4 times, code Some(1045)",
+                "db1: refused app@h 3..7, 4 times, code Some(1045)",
+                "db1: doubtful root2@h 5 id 9, why from 192.0.2.66, log byte 1",
+                "withdrawn alice@h id 4 byte 2",
+                "covered 3..7",
+                "covered 20..21, gap: a gap",
+            ]
+        );
+        assert!(handed_over(&mut tally).is_empty(), "once");
+    }
+
+    #[test]
+    fn failures_beyond_the_bound_are_counted_by_host_and_then_at_all() {
+        let mut tally = Tally::default();
+        let most = MAX_FAILED_CONNECTS;
+        for name in 0..most {
+            tally.failed(format!("{name}").as_bytes(), b"h", 1045, at(0));
+        }
+        for host in 0..most {
+            tally.failed(b"new", format!("{host}").as_bytes(), 1045, at(1));
+        }
+        // Rows that are there go on.
+        tally.failed(b"0", b"h", 1045, at(2));
+        tally.failed(b"new", b"0", 1045, at(2));
+        for host in ["x", "y"] {
+            tally.failed(b"new", host.as_bytes(), 1045, at(3));
+        }
+        let rows = handed_over(&mut tally);
+        assert_eq!(rows.len(), 2 * most + 1);
+        for row in [
+            "db1: refused *@* 3..3, 2 times, code None",
+            "db1: refused *@0 1..2, 2 times, code None",
+            "db1: refused *@9999 1..1, 1 times, code None",
+            "db1: refused 0@h 0..2, 2 times, code Some(1045)",
+            "db1: refused 9999@h 0..0, 1 times, code Some(1045)",
+        ] {
+            assert!(rows.iter().any(|it| it == row), "{row}");
+        }
+    }
+
+    #[test]
+    fn doubtful_records_and_gaps_are_bounded() {
+        let mut tally = Tally::default();
+        for offset in 0..=MAX_DOUBTFUL as u64 {
+            tally.doubt(doubtful(offset));
+        }
+        assert_eq!(tally.doubtful_count, MAX_DOUBTFUL as u64 + 1);
+        assert_eq!(handed_over(&mut tally).len(), MAX_DOUBTFUL);
+        for seconds in 0..MAX_DOUBTFUL as i64 {
+            assert!(!tally.is_full());
+            tally.covered(at(seconds), Some("a gap".into()));
+        }
+        assert!(tally.is_full());
+    }
+}

@@ -298,9 +298,7 @@ fn parse_body(line: &[u8], body: usize) -> Option<Record> {
 /// A QUERY of RDS for MySQL without its two empty extra fields.
 fn rds_query(line: &[u8], body: usize) -> Option<Record> {
     let comma = memrchr(b',', line)?;
-    let code = &line[comma + 1..];
-    let is_query = comma > 0 && line[comma - 1] == b'\'' && number(code).is_some();
-    if is_query {
+    if line[..comma].ends_with(b"'") {
         parse_query(line, body, comma)
     } else {
         None
@@ -313,14 +311,12 @@ fn rds_query(line: &[u8], body: usize) -> Option<Record> {
 /// operation into a user name that can log in has a record of his own blamed on him, no other's.
 fn parse_query(line: &[u8], body: usize, comma: usize) -> Option<Record> {
     let retcode = u32::try_from(number(&line[comma + 1..])?).ok()?;
-    // A head may reach into the tail: `20261122 19:04:51,x',0`.
-    if body > comma {
-        return None;
-    }
     let mut from = body;
     loop {
-        let query = memmem::find(&line[from..comma], b"QUERY,").map_or(comma, |n| from + n);
-        let config = memmem::find(&line[from..comma], b"AUDIT_CONFIG,").map_or(comma, |n| from + n);
+        // A head may reach into the tail: `20261122 19:04:51,x',0`.
+        let rest = line.get(from..comma)?;
+        let query = memmem::find(rest, b"QUERY,").map_or(comma, |n| from + n);
+        let config = memmem::find(rest, b"AUDIT_CONFIG,").map_or(comma, |n| from + n);
         let at = query.min(config);
         if at >= comma {
             return None;
@@ -707,11 +703,29 @@ mod tests {
         ] {
             assert_eq!(parsed(line.as_bytes()), expected, "{line}");
         }
-        let long = format!(
-            "20261122 19:04:51,db1,{},h,5,0,CONNECT,,,0",
-            "n".repeat(514)
-        );
-        assert_eq!(parsed(long.as_bytes()), "head", "no name is that long");
+        let named = |len: usize| {
+            let name = "n".repeat(len);
+            parsed(format!("20261122 19:04:51,db1,{name},h,5,0,CONNECT,,,0").as_bytes())
+        };
+        assert!(named(513).starts_with("record"));
+        assert_eq!(named(514), "head", "no name is that long");
+    }
+
+    #[test]
+    fn the_object_is_the_text_or_the_account() {
+        for (line, expected) in [
+            ("a,h,5,7,QUERY,s,'SELECT ,\\'x\\'',0", "'SELECT ,\\'x\\''"),
+            ("a,h,5,7,QUERY,s,'SELECT 1',0,,", "'SELECT 1'"),
+            ("a,h,5,0,PROXY_CONNECT,s,`d,b`@`%`,0", "`d,b`@`%`"),
+            ("a,h,5,0,CONNECT,s,TLSv1.3,0", "TLSv1.3"),
+        ] {
+            let line = format!("20261122 19:04:51,db1,{line}");
+            let record = *parse(line.as_bytes()).record().unwrap();
+            assert_eq!(
+                escape(record.object.of(line.as_bytes())),
+                escape(expected.as_bytes())
+            );
+        }
     }
 
     #[test]
@@ -729,6 +743,7 @@ mod tests {
             assert!(repairs(&name(full), &damaged(kept, full)), "{full}");
             assert!(!repairs(&name(full + 1), &damaged(kept, full)), "{full}");
         }
+        assert!(!repairs(&name(132), &damaged(132, 132)), "whole");
         assert_eq!(damaged_prefix(&name(64)), None);
         assert_eq!(damaged_prefix(&name(65)), Some(64), "'u' may be a length");
         assert_eq!(
@@ -758,12 +773,19 @@ mod tests {
                 "a,1::2:3:4:5:6:7:4081,5,0,CONNECT,,,0".into(),
                 "record Connect 'a'@'1::2:3:4:5:6:7:4081' 5 0",
             ),
+            (format!("{tail},0,TLS 1.3"), record),
+            (format!("{tail},0,T\tv"), "head"),
+            // A table event has the table's name.
+            ("a,h,5,12,READ,".into(), "head"),
             // A query of RDS has a quote and a code before its two empty fields.
+            ("a,h,5,7,QUERY,s,'x,0,,".into(), "head"),
             ("a,h,5,7,QUERY,s,'x',y,,".into(), "head"),
             ("a,h,5,7,QUERY,s,x,0,,".into(), "head"),
         ] {
             assert_eq!(body(&line), expected, "{line}");
         }
+        // A head that reaches into the tail of a query.
+        assert_eq!(parsed(b"20261122 19:04:51,x',0"), "head");
         for digits in ["1", "12345", ",1", "',1"] {
             assert_eq!(parsed(digits.as_bytes()), "neither", "{digits}");
         }

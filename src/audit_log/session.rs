@@ -492,6 +492,330 @@ fn skip_comments(mut statement: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tally::tests::{BEGIN, handed_over};
+    use crate::time::Zone;
+
+    /// What becomes of lines. Each has a mark, its seconds, and what stands behind the server's name:
+    /// `+` believed, `-` doubtful, `c` the same because the user was changed, `!` doubtful after all,
+    /// `=` proved genuine, `?` malformed, `t` the last line of a name that begins with `x⏎`.
+    fn becomes(lines: &str) -> Vec<String> {
+        let mut tally = Tally::default();
+        let mut session = Session {
+            clock: Clock::new(Zone::UTC, None),
+            connections: Connections::default(),
+            tally: &mut tally,
+            files: vec!["log".into()],
+            malformed: Malformed::default(),
+            gaps: Vec::new(),
+            records: 0,
+        };
+        for (offset, line) in lines.lines().map(str::trim_start).enumerate() {
+            let (mark, line) = line.split_at(1);
+            let (seconds, line) = line.split_once(' ').unwrap();
+            let time = BEGIN + seconds.parse::<i64>().unwrap();
+            let (text, whole) = match mark {
+                "t" => (line.to_owned(), Some(UtcSeconds(time))),
+                _ => (format!("{time},db1,{line}"), None),
+            };
+            let (text, offset) = (text.as_bytes(), offset as u64);
+            let place = Place { file: 0, offset };
+            let parsed = record::parse(text);
+            let whole = whole.map(|time| Whole {
+                name: b"x\ny".to_vec(),
+                time: Some(Stamp::Utc(time)),
+            });
+            let from = Name::from("from");
+            let verdict = match (mark, parsed.record()) {
+                ("+" | "t", Some(record)) => Verdict::Believed(record),
+                ("-", Some(record)) => Verdict::Doubtful(record, Why::Unended, Some(&from)),
+                ("c", Some(record)) => Verdict::Doubtful(record, Why::ChangedName, None),
+                ("!", Some(record)) => Verdict::DoubtfulAfterAll(record, Why::Unended, None),
+                ("=", Some(record)) => {
+                    session.withdraw(text, place, record);
+                    continue;
+                }
+                ("?", None) => Verdict::Malformed,
+                _ => panic!("{line}"),
+            };
+            session.line(text, place, verdict, whole.as_ref());
+        }
+        let mut rows = vec![format!("{} records", session.records)];
+        for gap in &session.gaps {
+            let from = gap.from.map(|from| from.0 - BEGIN);
+            rows.push(format!("gap {from:?}..{}: {}", gap.to.0 - BEGIN, gap.why));
+        }
+        for (file, offset, text) in &session.malformed.first {
+            let (len, all) = (text.len(), session.malformed.count);
+            rows.push(format!("{len} bytes at {offset} in {file}, one of {all}"));
+        }
+        rows.extend(handed_over(&mut tally));
+        rows
+    }
+
+    #[track_caller]
+    fn become_rows(lines: &str, expected: &[&str]) {
+        let lines = lines.trim_start();
+        assert_eq!(becomes(lines), expected, "{lines}");
+    }
+
+    #[test]
+    fn logins_their_ends_and_statements_count_for_their_account() {
+        become_rows(
+            "+0 app,h,3,0,CONNECT,s,,0
+             +1 app,h,3,7,QUERY,s,'SELECT 1',0
+             +2 app,h,3,0,DISCONNECT,s,,0
+             +3 event,%,4,8,QUERY,s,'SELECT 1',0
+             +4 app,h,5,0,FAILED_CONNECT,,,1045
+             +5 app,h,5,0,DISCONNECT,,,0
+             +6 ,,0,0,DISCONNECT,,,1040
+             +6 nobody,h,0,0,DISCONNECT,,,1040
+             +6 nobody,,6,0,DISCONNECT,,,0
+             t7 y,h,7,0,CONNECT,,,0
+             =7 app,h,3,0,CONNECT,s,,0",
+            &[
+                "10 records",
+                "db1: app@h 0..0 active 2, 1 logins",
+                "db1: x\\ny@h 7..7 active 7, 1 logins",
+                "perhaps event@% 3",
+                "db1: refused app@h 4..4, 1 times, code Some(1045)",
+                "withdrawn app@h id 3 byte 10",
+                "covered 0..7",
+            ],
+        );
+    }
+
+    #[test]
+    fn the_end_of_a_refused_login_is_no_use_of_the_account() {
+        become_rows(
+            "+0 app,h,5,0,FAILED_CONNECT,,,1045
+             -0 root,g,5,0,FAILED_CONNECT,,,1045
+             +1 app,h,5,0,DISCONNECT,,,0
+             -2 app,h,6,0,FAILED_CONNECT,,,1045
+             +3 app,h,6,0,DISCONNECT,,,0
+             +4 app,h,7,0,FAILED_CONNECT,,,1045
+             +5 app,i,7,0,DISCONNECT,,,0",
+            &[
+                "5 records",
+                "db1: app@i -..- active 5, 0 logins",
+                "db1: refused app@h 0..4, 2 times, code Some(1045)",
+                "db1: doubtful root@g 0 id 5, a refused login, before a refused login whose end was not logged: its user name may hold a line break from from, log byte 1",
+                "db1: doubtful app@h 2 id 6, a refused login, before a refused login whose end was not logged: its user name may hold a line break from from, log byte 3",
+                "covered 0..5",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_damaged_name_is_repaired_by_the_end_of_its_own_connection() {
+        let kept = "n".repeat(64);
+        let (shown, full) = (format!("{kept}B"), format!("{kept}nn"));
+        become_rows(
+            &format!(
+                "+0 {shown},h,3,0,CONNECT,,,0
+                 +1 {full},h,3,0,DISCONNECT,,,0
+                 +2 {shown},h,4,0,FAILED_CONNECT,,,1045
+                 +3 {full},h,4,0,DISCONNECT,,,0"
+            ),
+            &[
+                "4 records",
+                &format!("db1: {full}@h 0..0 active 1, 1 logins"),
+                &format!("db1: refused {full}@h 2..2, 1 times, code Some(1045)"),
+                "covered 0..3",
+            ],
+        );
+        // By another one's end, by none, and by one that is in doubt it is not.
+        become_rows(
+            &format!(
+                "+0 {shown},a,3,0,CONNECT,,,0
+                 +1 {full},g,3,0,DISCONNECT,,,0
+                 +2 {shown},b,4,0,CONNECT,,,0
+                 +3 x,h,4,0,CONNECT,,,0
+                 +4 {shown},c,5,0,FAILED_CONNECT,,,1045
+                 -5 {full},c,5,0,DISCONNECT,,,0
+                 +6 {shown},d,6,0,FAILED_CONNECT,,,1045
+                 -7 {full},g,6,0,DISCONNECT,,,0"
+            ),
+            &[
+                "6 records",
+                &format!("db1: {shown}@a 0..0 active 0, 1 logins"),
+                &format!("db1: {shown}@b 2..2 active 2, 1 logins"),
+                &format!("db1: {full}@g -..- active 1, 0 logins"),
+                "db1: x@h 3..3 active 3, 1 logins",
+                &format!("db1: refused {shown}@c 4..4, 1 times, code Some(1045)"),
+                "covered 0..6",
+            ],
+        );
+        // Until there are too many.
+        for (count, given_up) in [(4_096, 0), (4_097, 1)] {
+            let lines: Vec<_> = (0..count)
+                .map(|id| format!("+0 {shown},h,{id},0,CONNECT,,,0"))
+                .collect();
+            assert_eq!(becomes(&lines.join("\n")).len(), 2 + given_up);
+        }
+    }
+
+    #[test]
+    fn a_changed_user_is_named_by_what_follows() {
+        become_rows(
+            "+0 guest,h,3,0,CONNECT,,,0
+             +1 ,,3,0,CHANGEUSER,OO,,0
+             +2 bob,h,3,7,QUERY,,'',0
+             +3 eve,h,3,0,CHANGEUSER,,,1045
+             +4 bob,h,3,0,DISCONNECT,,,0
+             +5 ,,4,0,CHANGEUSER,OO,,0
+             c6 carol,h,4,0,DISCONNECT,,,0
+             c6 dora,h,5,0,DISCONNECT,,,0
+             +7 ,,6,0,CHANGEUSER,OO,,0
+             -8 frank,h,6,0,DISCONNECT,,,0
+             -8 frank,h,6,7,QUERY,,'',0
+             -8 grace,h,7,0,DISCONNECT,,,0",
+            &[
+                "8 records",
+                "db1: bob@h 1..1 active 4, 0 logins",
+                "db1: carol@h 5..5 active 6, 0 logins",
+                "db1: guest@h 0..0 active 0, 1 logins",
+                "db1: doubtful frank@h 8 id 6, the end of a session, before a refused login whose end was not logged: its user name may hold a line break from from, log byte 9",
+                "covered 0..7",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_changed_user_that_nothing_names_is_told_once_a_day() {
+        let gap = ", gap: a session changed its user and nothing says to whom";
+        for (seconds, told) in [(86_399, 1), (86_400, 2)] {
+            let found = becomes(&format!(
+                "+0 ,,3,0,CHANGEUSER,OO,,0
+                 +9 ,,3,0,CHANGEUSER,OO,,0
+                 +{seconds} ,,3,0,CHANGEUSER,OO,,0
+                 +{seconds} a,h,3,0,CONNECT,,,0"
+            ));
+            assert_eq!(found[3], format!("covered 9..{seconds}{gap}"));
+            assert_eq!(found.iter().filter(|row| row.ends_with(gap)).count(), told);
+        }
+    }
+
+    #[test]
+    fn doubtful_logins_say_what_they_are() {
+        let why =
+            "before a refused login whose end was not logged: its user name may hold a line break";
+        become_rows(
+            "-0 a,h,3,0,CONNECT,,,0
+             -0 a,h,3,0,PROXY_CONNECT,,`b`@`%`,0
+             !0 a,h,3,0,FAILED_CONNECT,,,1045
+             !0 a,h,3,0,READ,s,t,",
+            &[
+                "0 records",
+                &format!("db1: doubtful a@h 0 id 3, {why} from from, log byte 0"),
+                &format!("db1: doubtful a@h 0 id 3, {why} from from, log byte 1"),
+                &format!(
+                    "db1: doubtful a@h 0 id 3, a refused login, {why}; it was counted before this was known from *, log byte 2"
+                ),
+                &format!(
+                    "db1: doubtful a@h 0 id 3, no login, {why}; it was counted before this was known from *, log byte 3"
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_host_loses_its_port_once_it_is_known_that_hosts_have_ports() {
+        become_rows(
+            "+0 a,2001:db8::5:4081,3,0,CONNECT,,,0
+             +1 b,192.0.2.1:40812,4,0,CONNECT,,,0
+             +2 c,2001:db8::5:4081,5,0,CONNECT,,,0",
+            &[
+                "3 records",
+                "db1: a@2001:db8::5:4081 0..0 active 0, 1 logins",
+                "db1: b@192.0.2.1 1..1 active 1, 1 logins",
+                "db1: c@2001:db8::5 2..2 active 2, 1 logins",
+                "covered 0..2",
+            ],
+        );
+    }
+
+    #[test]
+    fn what_the_log_does_not_cover_is_a_gap() {
+        let (off, silent) = (
+            "logging was switched off or sent elsewhere",
+            "not a record in 7 days: the server or its clock or its log may have been off",
+        );
+        let cases: &[(&str, &[&str])] = &[
+            // Only an attempt.
+            (
+                "+0 a,h,3,7,QUERY,,'SET GLOBAL server_audit_logging=OFF',1227
+                 +9 a,h,3,8,QUERY,,'',0",
+                &["covered 0..9"],
+            ),
+            (
+                "+0 a,h,3,7,QUERY,,'SET GLOBAL server_audit_logging=OFF',0
+                 +9 a,h,3,8,QUERY,,'',0",
+                &[
+                    &format!("gap Some(0)..9: {off}"),
+                    "covered 0..0",
+                    &format!("covered 9..9, gap: {off}"),
+                ],
+            ),
+            // Statements go on while logins are not written.
+            (
+                "+0 a,h,3,7,QUERY,,'SET GLOBAL server_audit_events=\\'QUERY\\'',0
+                 +5 a,h,3,8,QUERY,,'',0
+                 +9 a,h,3,0,DISCONNECT,,,0
+                 +10 a,h,3,9,QUERY,,'',0",
+                &[
+                    &format!("gap Some(5)..9: {off}"),
+                    "covered 0..0",
+                    &format!("covered 9..10, gap: {off}"),
+                ],
+            ),
+            (
+                "+0 ali20231114 22:13:29,db1,bob,h,3,0,CONNECT,,,0",
+                &[
+                    "gap None..9: a record is torn: records were lost here, perhaps on a full disk",
+                    "covered 9..9, gap: a record is torn: records were lost here, perhaps on a full disk",
+                ],
+            ),
+            (
+                "+0 a,h,3,8,READ,s,t,\n+604800 a,h,3,8,READ,s,t,",
+                &["covered 0..604800"],
+            ),
+            (
+                "+0 a,h,3,8,READ,s,t,\n+604801 a,h,3,8,READ,s,t,",
+                &[
+                    "covered 0..0",
+                    &format!("covered 604801..604801, gap: {silent}"),
+                ],
+            ),
+            // A clock that was wrong for a moment.
+            (
+                "+0 a,h,3,8,READ,s,t,\n+-86399 a,h,3,8,READ,s,t,",
+                &["covered -86399..0"],
+            ),
+            (
+                "+0 a,h,3,8,READ,s,t,\n+-86400 a,h,3,8,READ,s,t,",
+                &["covered 0..0"],
+            ),
+        ];
+        for (lines, expected) in cases {
+            let mut found = becomes(lines);
+            found.retain(|row| row.starts_with("gap") || row.starts_with("covered"));
+            assert_eq!(found, *expected, "{lines}");
+        }
+    }
+
+    #[test]
+    fn the_first_lines_that_are_not_understood_are_shown() {
+        let long = "x".repeat(200);
+        become_rows(
+            &format!("?0 a\n?0 {long}\n?0 a\n?0 a"),
+            &[
+                "0 records",
+                "16 bytes at 0 in log, one of 4",
+                "120 bytes at 1 in log, one of 4",
+                "16 bytes at 2 in log, one of 4",
+            ],
+        );
+    }
 
     #[test]
     fn tells_when_a_statement_stops_the_log() {
@@ -504,6 +828,10 @@ mod tests {
             ),
             (
                 "'/* x */ SET GLOBAL server_audit_logging=@a'",
+                Some(Stop::Logging),
+            ),
+            (
+                "'/**/SET GLOBAL server_audit_logging=OFF'",
                 Some(Stop::Logging),
             ),
             ("'SET GLOBAL server_audit_logging=ON'", None),

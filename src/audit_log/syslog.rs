@@ -134,12 +134,12 @@ impl Unframer {
         let mut parts = time.splitn(3, ':').map(|part| part.parse::<i64>().ok());
         let seconds = parts.next()?? * 3_600 + parts.next()?? * 60 + parts.next()??;
         let rest = line.get(15..)?.strip_prefix(b" ")?;
-        let space = memchr(b' ', rest)?;
+        let (hostname, rest) = word(rest)?;
         let local = self.with_year(month, day, seconds)?;
         Some(Frame {
             stamp: Stamp::Local(local),
-            hostname: &rest[..space],
-            message: Cow::Borrowed(behind_ident(&rest[space + 1..])?),
+            hostname,
+            message: Cow::Borrowed(behind_ident(rest)?),
         })
     }
 
@@ -152,8 +152,9 @@ impl Unframer {
             Some(date.and_hms_opt(0, 0, 0)?.and_utc().timestamp() + seconds)
         };
         let newest = DateTime::from_timestamp(self.written + DAY, 0)?;
-        let latest = [newest.year(), newest.year() - 1, newest.year() - 4]
-            .into_iter()
+        // 1972 had a 29 February: where the file's time is not known it stands for any year.
+        let latest = (1970..=newest.year().max(1972))
+            .rev()
             .filter_map(in_year)
             .find(|at| self.written == 0 || *at <= self.written + DAY)?;
         let at = match self.last {
@@ -346,6 +347,72 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_has_host_and_message() {
+        for (line, hostname, message) in [
+            ("Nov 22 19:10:57 db1 x[1]: i db1,a", "db1", " i db1,a"),
+            ("2026-11-22T19:10:57Z db1 x: i db1,a", "db1", " i db1,a"),
+            (
+                "<14>1 2026-11-22T19:10:57Z db1 x - - -  i db1,a",
+                "db1",
+                "  i db1,a",
+            ),
+            (
+                "<14>1 2026-11-22T19:10:57Z db1 x - - [a b=\"c d\"]  i db1,a",
+                "db1",
+                "  i db1,a",
+            ),
+            (
+                "{\"t\":1795374657,\"msg\":\"x: i db1,a\"}",
+                "",
+                "x: i db1,a",
+            ),
+            (
+                "{\"t\":\"1795374657\",\"msg\":\"mysql-server_auditing: i db1,a\"}",
+                "",
+                " i db1,a",
+            ),
+            ("{\"t\":\"1795374657\",\"msg\":[32, 100, 44]}", "", " d,"),
+        ] {
+            let mut unframer = Unframer::new(1_795_377_600, None);
+            assert!(unframer.is_framed(line.as_bytes()));
+            let frame = unframer.frame(line.as_bytes()).unwrap();
+            let found = [frame.hostname, &frame.message].map(String::from_utf8_lossy);
+            assert_eq!(found, [hostname, message], "{line}");
+        }
+    }
+
+    #[test]
+    fn lines_of_which_some_are_records_have_a_framing() {
+        let plain = "20261122 19:10:57,db1,a,h,5,0,CONNECT,,,0";
+        let framed = "2026-11-22T19:10:57Z db1 x:  db1,a,h,5,0,CONNECT,,,0";
+        for (lines, expected) in [
+            (["x", "y"], None),
+            (["x", plain], Some(Framing::None)),
+            ([framed, "y"], Some(Framing::Syslog)),
+        ] {
+            assert_eq!(
+                Framing::of(lines.iter().map(|line| line.as_bytes())),
+                expected
+            );
+        }
+        assert!(!Unframer::new(0, None).is_framed(plain.as_bytes()));
+    }
+
+    #[test]
+    fn what_the_plugin_wrote_and_is_not_understood_is_told_unless_it_was_cut() {
+        for (len, told) in [(30, true), (2_048, true), (2_049, false)] {
+            let expected = format!("1795374657,db1,{}", "x".repeat(len - 15));
+            let line = format!(
+                "2026-11-22T19:10:57Z db1 mysql-server_auditing:  {}",
+                &expected[11..]
+            );
+            assert_eq!(unframed(&line), told.then_some(expected));
+        }
+        let nameless = "2026-11-22T19:10:57Z h mysql-server_auditing:  ,a,h,5,0,CONNECT,,,0";
+        assert_eq!(unframed(nameless), None);
+    }
+
+    #[test]
     fn lines_of_other_programs_are_none() {
         for line in [
             "Nov 22 19:10:56 db1 cron: noise 1,2,0,CONNECT,,,0",
@@ -366,6 +433,8 @@ mod tests {
             unframed(line).unwrap(),
             "20261122 19:10:57,db1,x\ny#,h,9,0,FAILED_CONNECT,,,1045"
         );
+        let codes = unescape(b"#000#037#177|#040#176#200#277#018#1");
+        assert_eq!(&codes[..], b"\x00\x1f\x7f|#040#176#200#277#018#1");
     }
 
     #[test]
@@ -382,5 +451,32 @@ mod tests {
         assert_eq!(year("Jan  1"), b"20260101");
         assert_eq!(year("Dec 31"), b"20251231");
         assert_eq!(year("Jan  2"), b"20260102");
+        // By what was read before, and by a clock that is ahead of UTC.
+        let (new_year, day) = (1_767_225_600, 86_400);
+        for (written, last, date, expected) in [
+            (new_year + 364 * day, Some(new_year), "Dec 31", "20251231"),
+            (new_year - 1, None, "Jan  1", "20260101"),
+        ] {
+            let mut unframer = Unframer::new(written, last);
+            let line = format!("{date} 00:00:00 db1 x:  db1,a,h,1,0,CONNECT,,,0");
+            let found = unframer.unframe(line.as_bytes()).unwrap();
+            assert!(found.starts_with(expected.as_bytes()), "{date}");
+        }
+    }
+
+    #[test]
+    fn the_29th_of_february_is_read_whenever_the_file_was_written() {
+        let line = "Feb 29 00:00:00 db1 x:  db1,a,h,1,0,CONNECT,,,0";
+        // From 10 January of 2025 to that of 2028.
+        for written in [1_736_467_200, 1_768_003_200, 1_799_539_200, 1_831_075_200] {
+            for last in [None, Some(1_709_078_400)] {
+                let found = Unframer::new(written, last).unframe(line.as_bytes());
+                assert_eq!(found.unwrap()[..8], *b"20240229", "{written}");
+            }
+        }
+        assert_eq!(
+            Framing::of([line.as_bytes()].into_iter()),
+            Some(Framing::Syslog)
+        );
     }
 }

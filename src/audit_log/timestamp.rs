@@ -285,7 +285,17 @@ mod tests {
         assert_eq!(local("20231207T13:14:28.481161+0100"), utc(1_701_951_268));
         assert_eq!(local("2023-12-07T12:14:28Z"), utc(1_701_951_268));
         assert_eq!(local("2023-12-07T12:14:28-00:30"), utc(1_701_953_068));
-        assert_eq!(local("1536652826127350"), utc(1_536_652_826));
+        for count in [
+            "1536652826",
+            "1536652826127",
+            "1536652826127350",
+            "1536652826127350999",
+        ] {
+            assert_eq!(local(count), utc(1_536_652_826));
+        }
+        assert_eq!(local("19700101 00:00:60"), Stamp::Local(60));
+        assert_eq!(local("20261122 23:59:59"), Stamp::Local(1_795_391_999));
+        assert_eq!(local("20261122 19:04:51Z"), utc(1_795_374_291));
         for bad in [
             "",
             "20261322 19:04:51",
@@ -294,6 +304,16 @@ mod tests {
             "12345",
             "2026-11/22 19:04:51",
             "20261122 19:04:51 x",
+            "20261122x19:04:51",
+            "20261122 19x04:51",
+            "20261122 19:04x51",
+            "19691231 23:59:59",
+            "20261122 19:60:51",
+            "20261122 19:04:61",
+            "20261122 19:04:51+1:00",
+            "20261122 19:04:51+001:00",
+            "20261122 19:04:51+01",
+            "20261122 19:04:51+01000",
         ] {
             assert_eq!(parse(format!("{bad},").as_bytes()), None, "{bad}");
         }
@@ -324,6 +344,56 @@ mod tests {
     }
 
     #[test]
+    fn records_are_out_of_order_by_ten_seconds_at_most() {
+        // Ten seconds before the end of the earlier of the two hours, and eleven.
+        for (time, expected) in [("02:59:49", -11), ("02:59:48", 3_588)] {
+            let mut clock = Clock::new(Zone::parse("Europe/Zurich").unwrap(), None);
+            clock.instant(local("20261025 02:59:59"));
+            let at = clock.instant(local(&format!("20261025 {time}")));
+            assert_eq!(at.0 - 1_792_890_000, expected, "{time}");
+            assert_eq!(clock.last(), Some(at));
+        }
+    }
+
+    #[test]
+    fn a_quarter_of_an_hour_without_a_change_is_remembered() {
+        let mut clock = Clock::new(Zone::parse("Europe/Zurich").unwrap(), None);
+        for (time, from, offset) in [
+            ("20261122 19:04:51", "20261122 19:00:00", 3_600),
+            ("20261122 19:14:59", "20261122 19:00:00", 3_600),
+            ("20260722 19:15:00", "20260722 19:15:00", 7_200),
+            // Of the hour that is repeated it is not known.
+            ("20261025 02:04:51", "20260722 19:15:00", 7_200),
+        ] {
+            let first = clock.peek(local(time));
+            let from = local(from).seconds();
+            assert_eq!(clock.steady, (from, from + 900, offset), "{time}");
+            assert_eq!(clock.peek(local(time)), first);
+        }
+        // Kiritimati went from 10:40 to 10:00 behind UTC: the change is in the midst of a quarter.
+        let mut clock = Clock::new(Zone::parse("Pacific/Kiritimati").unwrap(), None);
+        let midnight = local("19791001 00:00:00").seconds() + 38_400;
+        for (time, expected) in [("00:35:00", 2_100), ("00:41:00", 60)] {
+            let at = clock.instant(local(&format!("19791001 {time}")));
+            assert_eq!(at.0 - midnight, expected, "{time}");
+        }
+    }
+
+    #[test]
+    fn a_span_is_over_for_certain() {
+        let over = |from: &str, to: &str, seconds| {
+            let zone = Zone::parse("Europe/Zurich").unwrap();
+            is_over(&zone, local(from), local(to), seconds)
+        };
+        // In spring the clock shows an hour too much.
+        assert!(!over("20260329 01:59:59", "20260329 03:00:29", 30));
+        assert!(over("20260329 01:59:59", "20260329 03:00:30", 30));
+        // In autumn it may be half an hour or one and a half.
+        assert!(!over("20261025 02:30:00", "20261025 03:00:00", 1_800));
+        assert!(over("20261025 02:30:00", "20261025 03:00:00", 1_799));
+    }
+
+    #[test]
     fn the_repeated_hour_is_told_across_a_run() {
         let zone = Zone::parse("Europe/Zurich").unwrap();
         let mut clock = Clock::new(zone, Some(UtcSeconds(1_792_890_000 - 3)));
@@ -337,5 +407,9 @@ mod tests {
         let missing = clock.instant(local("20260329 02:00:01")).0;
         let after = clock.instant(local("20260329 03:00:01")).0;
         assert_eq!((missing - before, after - before), (2, 2));
+        // London was on summer time throughout 1970.
+        let mut clock = Clock::new(Zone::parse("Europe/London").unwrap(), None);
+        let before = clock.instant(local("20260329 00:59:59")).0;
+        assert_eq!(clock.instant(local("20260329 01:00:01")).0 - before, 2);
     }
 }

@@ -204,7 +204,7 @@ struct Held {
     parsed: Parsed,
     /// Hash of what stands behind the head.
     key: u64,
-    /// Stands directly behind the line before it, in the same file.
+    /// Stands directly behind the line before it, in the same file. Never the queue's first line.
     adjacent: bool,
     doubt: Option<(Why, Option<Name>)>,
     /// The fragment in whose reach it stands.
@@ -246,8 +246,8 @@ pub struct Trust {
     aside: Vec<Aside>,
     /// The last line without beginning or end.
     fragment: Option<u64>,
-    /// The line that would be repeated next behind a database name, and where.
-    repeated: Option<(u64, u64)>,
+    /// The line that would be repeated next behind a database name.
+    repeated: Option<u64>,
     serverhost: Option<Name>,
     /// What it called itself in the first line.
     first_serverhost: Option<Name>,
@@ -342,13 +342,13 @@ impl Trust {
     /// compared with any more.
     fn release(&mut self, sink: &mut dyn Sink) {
         self.tell_betrayed(sink);
-        while self.next < self.end() && self.next < self.blocked_from() && self.is_behind(self.next)
-        {
+        // Behind the line that was added last nothing stands, so that these loops end before it.
+        while self.next < self.blocked_from() && self.is_behind(self.next) {
             self.pass_next(sink);
         }
-        // A refused login may reach back to what was passed on in an earlier run.
-        let needed = self.next.min(self.blocked_from());
-        while self.first < needed && self.is_behind(self.first) && self.is_past(self.first) {
+        // No further than what was passed on, since all else is kept waiting or has too little
+        // behind it.
+        while self.is_behind(self.first) && self.is_past(self.first) {
             self.forget_first();
         }
     }
@@ -437,6 +437,9 @@ impl Trust {
             return;
         };
         self.first += 1;
+        if let Some(first) = self.queue.front_mut() {
+            first.adjacent = false;
+        }
         let to = (front.start - self.arena_from) as usize + front.len as usize;
         if to > 65_536 {
             self.arena.drain(..to);

@@ -186,26 +186,14 @@ impl Trust {
     /// The nearest fragment that may begin a payload which ends in the name of line `seq`.
     fn fragment_before(&self, seq: u64) -> Option<u64> {
         let name_end = (self.held(seq).parsed.record()).map_or(0, |record| record.username.end());
-        let mut chars = characters(&self.text(seq)[..name_end]);
-        let mut at = seq;
-        while at > self.first && self.held(at).adjacent {
-            at -= 1;
-            let held = self.held(at);
-            let text = self.text(at);
-            let head = head_end(&held.parsed);
-            if chars + characters(&text[head..]) + 1 > REACH {
-                return None;
-            }
+        (self.reach_of(seq, name_end)..seq).rev().find(|at| {
+            let held = self.held(*at);
             let fragment = matches!(
                 held.parsed,
                 Parsed::Head(_) | Parsed::Neither | Parsed::Torn(_)
             );
-            if fragment && !held.explained {
-                return Some(at);
-            }
-            chars += characters(text) + 1;
-        }
-        None
+            fragment && !held.explained
+        })
     }
 
     /// The nearest fragment that may be in the midst of a payload which begins in line `seq`.
@@ -246,9 +234,10 @@ impl Trust {
     pub(super) fn explain(&mut self, seq: u64) {
         self.held_mut(seq).explained = true;
         // A mark reaches no further than a name of nothing but line breaks.
-        let reach = REACH as u64 + 1;
+        let reach = REACH as u64;
         let from = seq.saturating_sub(reach).max(self.first);
-        for at in from..(seq + reach).min(self.end()) {
+        let to = (seq + reach).min(self.end() - 1);
+        for at in from..=to {
             if self.held(at).near == Some(seq) {
                 // There may be another.
                 let near = self
@@ -263,7 +252,7 @@ impl Trust {
     pub(super) fn reach_of(&self, seq: u64, name_end: usize) -> u64 {
         let mut chars = characters(&self.text(seq)[..name_end]);
         let mut first = seq;
-        while first > self.first && self.held(first).adjacent {
+        while self.held(first).adjacent {
             let before = first - 1;
             let head = head_end(&self.held(before).parsed);
             if chars + characters(&self.text(before)[head..]) + 1 > REACH {
@@ -278,16 +267,10 @@ impl Trust {
     // --- Rule: the same line behind CONNECT and DISCONNECT was written by the database's name.
 
     fn compare_with_database_name(&mut self, seq: u64) {
-        let expected = self
-            .repeated
-            .take()
-            .filter(|(at, then)| *then == seq && *at >= self.first);
-        let candidate = match expected {
-            Some((at, _)) => Some(at),
-            None => self.behind_opener(seq),
-        };
+        let expected = self.repeated.take().filter(|at| *at >= self.first);
+        let candidate = expected.or_else(|| self.behind_opener(seq));
         let Some(at) = candidate else { return };
-        if at >= seq || !self.held(seq).adjacent || self.held(at).key != self.held(seq).key {
+        if !self.held(seq).adjacent || self.held(at).key != self.held(seq).key {
             return;
         }
         if self
@@ -307,7 +290,7 @@ impl Trust {
             self.doubt(at, Why::DatabaseName, from.clone());
             self.doubt(seq, Why::DatabaseName, from);
         }
-        self.repeated = Some((at + 1, seq + 1));
+        self.repeated = Some(at + 1);
     }
 
     /// If line `seq` follows a DISCONNECT: the line that follows the CONNECT of that connection.
@@ -400,7 +383,7 @@ impl Trust {
                     (self.first..first).any(|before| self.is_begun_by(before, at))
                 }
                 Some(record) if record.operation == Operation::FailedConnect => {
-                    why == Why::ChangedName && (at + 1..asker).any(|end| self.is_end_of(end, at))
+                    why == Why::ChangedName && (at..asker).any(|end| self.is_end_of(end, at))
                 }
                 // A change of user names nobody; it is what lets the asker have another name.
                 Some(record) => {

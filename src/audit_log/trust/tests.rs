@@ -587,6 +587,16 @@ fn a_damaged_name_of_several_lines_is_compared_exactly() {
          +abcd,192.0.2.66,6,0,DISCONNECT,,,0
          {HONEST}"
     ));
+    // Where it shows another second line it is another name.
+    let shown = "\u{1f601}".repeat(21);
+    judges(&format!(
+        "+20261122 19:04:51,db1,root22,hi,9,7,QUERY,,'',0
+         +20261122 19:04:51,db1,{shown}\",192.0.2.66,6,0,FAILED_CONNECT,,,1045
+         -20261122 19:04:51,db1,root22,hi,9,7,QUERY,,'',0
+         ?20261122 19:04:51,db1,{whole}
+         -,,6,0,CHANGEUSER,,,0
+         -abcd,192.0.2.66,6,0,DISCONNECT,,,0"
+    ));
 }
 
 #[test]
@@ -832,28 +842,49 @@ fn a_name_is_known_as_a_whole() {
         }
         fn withdraw(&mut self, _: &[u8], _: Place, _: &Record) {}
     }
-    let mut names = Names(Vec::new());
-    let mut trust = Trust::new(None, Vec::new());
-    let mut offset = 0;
-    for line in [
-        "20261122 19:04:51,db1,x",
-        "20261122 19:04:52,db1,z",
-        "y,192.0.2.66,6,0,FAILED_CONNECT,,,1045",
-        "20261122 19:04:53,db1,x",
-        "a",
-        "b,192.0.2.66,6,0,FAILED_CONNECT,,,1045",
-    ] {
-        trust.push(line.as_bytes(), Place { file: 0, offset }, &mut names);
-        offset += line.len() as u64 + 1;
-    }
-    trust.finish(false, true, &mut names);
     let time = |line: &str| record::Head::of(line.as_bytes()).map(|head| head.time);
-    let expected = [
-        (&b"z\ny"[..], time("20261122 19:04:52,db1,")),
-        (b"x\na\nb", time("20261122 19:04:53,db1,")),
+    let logs: [(&[&str], &[_]); 3] = [
+        (
+            &[
+                "20261122 19:04:51,db1,x",
+                "20261122 19:04:52,db1,z",
+                "y,192.0.2.66,6,0,FAILED_CONNECT,,,1045",
+                "20261122 19:04:53,db1,x",
+                "a",
+                "b,192.0.2.66,6,0,FAILED_CONNECT,,,1045",
+            ],
+            &[
+                ("z\ny", time("20261122 19:04:52,db1,")),
+                ("x\na\nb", time("20261122 19:04:53,db1,")),
+            ],
+        ),
+        // It may begin with a whole record.
+        (
+            &[
+                "20261122 19:04:51,db1,root2,localhost,99,0,CONNECT,,,0",
+                "y,192.0.2.66,6,0,FAILED_CONNECT,,,1045",
+            ],
+            &[(
+                "root2,localhost,99,0,CONNECT,,,0\ny",
+                time("20261122 19:04:51,db1,"),
+            )],
+        ),
+        // Before the log, too.
+        (&["y,192.0.2.66,6,0,FAILED_CONNECT,,,1045"], &[("y", None)]),
     ];
-    let found: Vec<_> = names.0.iter().map(|it| (&it.name[..], it.time)).collect();
-    assert_eq!(found, expected);
+    for (lines, expected) in logs {
+        let mut names = Names(Vec::new());
+        let mut trust = Trust::new(None, Vec::new());
+        let mut offset = 0;
+        for line in lines {
+            trust.push(line.as_bytes(), Place { file: 0, offset }, &mut names);
+            offset += line.len() as u64 + 1;
+        }
+        trust.finish(false, true, &mut names);
+        let found = names.0.iter().map(|it| (&it.name[..], it.time));
+        let expected = expected.iter().map(|(name, time)| (name.as_bytes(), *time));
+        assert_eq!(found.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+    }
 }
 
 #[test]
@@ -876,14 +907,19 @@ fn a_time_that_runs_backwards_may_be_a_part_of_a_name() {
              +20261122 {time},db1,m,192.0.2.66,6,0,DISCONNECT,,,0"
         ));
     }
-    // From half past two, autumn goes back to ten past two.
-    for (zone, mark) in [("Europe/Zurich", '+'), ("UTC", '-')] {
+    // From ten to three, autumn goes back to ten past two, and no further.
+    for (zone, from, to, mark) in [
+        ("Europe/Zurich", "02:50", "02:10", '+'),
+        ("Europe/Zurich", "02:50", "01:55", '-'),
+        ("Europe/Zurich", "03:25", "02:45", '-'),
+        ("UTC", "02:50", "02:10", '-'),
+    ] {
         judges_in(
             &Zone::parse(zone).unwrap(),
             &format!(
-                "+20261025 02:50:00,db1,app,10.1.2.3,3,0,CONNECT,{far},,0
-                 {mark}20261025 02:50:00,db1,root2,localhost,99,0,CONNECT,,,0
-                 +20261025 02:10:00,db1,m,192.0.2.66,6,0,DISCONNECT,,,0"
+                "+20261025 {from}:00,db1,app,10.1.2.3,3,0,CONNECT,{far},,0
+                 {mark}20261025 {from}:00,db1,root2,localhost,99,0,CONNECT,,,0
+                 +20261025 {to}:00,db1,m,192.0.2.66,6,0,DISCONNECT,,,0"
             ),
         );
     }
@@ -982,6 +1018,19 @@ fn a_refused_login_is_waited_for_until_more_records_than_a_name_holds_are_late()
     assert_eq!(told_while_waiting("20:04:51", &earlier), 0);
     let earlier = [("19:04:51", 12), ("19:05:22", 12)];
     assert_eq!(told_while_waiting("20:04:51", &earlier), 26);
+    // What says the same time does not say that it was earlier.
+    let same = [("19:04:51", 11), ("19:04:00", 1), ("19:04:40", 12)];
+    assert_eq!(told_while_waiting("19:04:51", &same), 0);
+}
+
+#[test]
+fn a_refused_login_without_anything_before_it_waits_for_nothing() {
+    let mut notes = Notes::default();
+    let mut trust = Trust::new(None, Vec::new());
+    let line = b"20261122 19:04:51,db1,r,h,4,0,FAILED_CONNECT,,,1045";
+    trust.push(line, Place { file: 0, offset: 0 }, &mut notes);
+    trust.finish(false, false, &mut notes);
+    assert_eq!(notes.0, [(0, "believed")]);
 }
 
 #[test]
@@ -1068,5 +1117,334 @@ fn what_a_refused_login_may_have_written_begins_no_session() {
          -20261122 19:04:51,db1,alice,10.1.2.3,3,0,DISCONNECT,,,0
          +20261122 19:04:51,db1,x,192.0.2.66,6,0,CHANGEUSER,,,1045
          +20261122 19:04:51,db1,guest,192.0.2.66,6,0,DISCONNECT,,,0"
+    ));
+}
+
+#[test]
+fn a_line_is_judged_when_the_window_stands_behind_it() {
+    // However long it is itself.
+    let mut notes = Notes::default();
+    let mut trust = Trust::new(None, Vec::new());
+    let mut offset = 0;
+    for (len, told) in [(1_500, 0), (1_000, 0), (1_044, 0), (1, 1)] {
+        let line = "x".repeat(len);
+        trust.push(line.as_bytes(), Place { file: 0, offset }, &mut notes);
+        offset += len as u64 + 1;
+        assert_eq!(notes.0.len(), told);
+    }
+}
+
+#[test]
+fn a_run_that_reads_nothing_keeps_nothing() {
+    let mut notes = Notes::default();
+    let mut trust = Trust::new(Some(Name::from("db1")), Vec::new());
+    trust.finish(true, false, &mut notes);
+    assert_eq!(trust.first_serverhost(), Some(&Name::from("db1")));
+    assert!(notes.0.is_empty() && trust.pending(&[]).is_empty());
+}
+
+#[test]
+fn a_record_that_is_set_aside_says_in_which_file_it_is() {
+    let mut notes = Notes::default();
+    let mut trust = Trust::new(None, Vec::new());
+    for (offset, line) in [
+        (0, "20261122 19:04:51,db1,root2,localhost,99,0,CONNECT,,,0"),
+        (
+            55,
+            "20261122 19:04:51,db1,x,192.0.2.66,6,0,CHANGEUSER,,,1045",
+        ),
+    ] {
+        trust.push(line.as_bytes(), Place { file: 1, offset }, &mut notes);
+    }
+    trust.finish(false, false, &mut notes);
+    let files = |names: [&str; 2]| names.map(String::from).to_vec();
+    let aside = trust.aside(&files(["old", "log"]));
+    assert_eq!(aside[0].file, "log");
+    let later = Trust::new(None, aside);
+    assert_eq!(later.aside(&files(["log", "new"]))[0].file, "log");
+}
+
+#[test]
+fn a_question_reaches_as_far_as_a_name() {
+    // A refused change of user, whose head is a part of the name, behind one login and behind two.
+    let far = "o".repeat(64);
+    for (more, mark) in [(0, '-'), (1, '+')] {
+        let line = |id: usize, body: usize| {
+            let tail = format!(",h,{id},0,CONNECT,,,0");
+            let user = "\u{e9}".repeat(body - tail.len());
+            format!("20261122 19:04:51,db1,{user}{tail}")
+        };
+        for lines in [
+            format!("{mark}{}", line(99, 104 + more)),
+            format!("{mark}{}\n-{}", line(98, 41 + more), line(99, 40)),
+        ] {
+            judges(&format!(
+                "+20261122 19:04:51,db1,guest,192.0.2.66,6,0,CONNECT,{far}{far},,0
+                 {lines}
+                 +20261122 19:04:51,db1,x,192.0.2.66,6,0,CHANGEUSER,,,1045"
+            ));
+        }
+    }
+}
+
+#[test]
+fn a_fragment_reaches_as_far_forward_as_a_name() {
+    // The fragment before the login is explained, the one behind it is not.
+    for (len, mark) in [(95, '-'), (96, '+')] {
+        let filler = "\u{1f600}".repeat(len);
+        judges(&format!(
+            "{HONEST}
+             .20261122 19:04:51,db1,x
+             .x
+             +m,192.0.2.66,6,0,FAILED_CONNECT,,,1045
+             {mark}20261122 19:04:51,db1,root2,localhost,99,0,CONNECT,,,0
+             ?{filler}
+             -m,192.0.2.67,7,0,FAILED_CONNECT,,,1045
+             .20261122 19:04:51,db1,x
+             .x
+             +m,192.0.2.66,6,0,DISCONNECT,,,0"
+        ));
+    }
+}
+
+#[test]
+fn a_fragment_at_the_beginning_of_the_log_casts_doubt() {
+    judges(
+        "?20261122 19:04:51,db1,x
+         -20261122 19:04:51,db1,root2,localhost,99,0,CONNECT,,,0",
+    );
+    // Where the log begins in the middle of a name there is nothing to cast doubt on.
+    judges("+y,192.0.2.66,6,0,DISCONNECT,,,0");
+}
+
+#[test]
+fn the_end_of_a_session_is_no_name_of_its_database() {
+    judges(
+        "+20261122 19:04:51,db1,alice,127.0.0.1,7,0,CONNECT,,,0
+         +20261122 19:04:51,db1,alice,127.0.0.1,7,0,DISCONNECT,,,0
+         +20261122 19:04:51,db1,alice,127.0.0.1,7,0,DISCONNECT,,,0",
+    );
+    // The login may be the first line of the log.
+    judges(
+        "+20261122 19:04:51,db1,alice,127.0.0.1,7,0,CONNECT,,,0
+         -20261122 19:04:51,db1,root,::1,99,0,CONNECT,,,0
+         +20261122 19:04:51,db1,alice,127.0.0.1,7,0,DISCONNECT,,,0
+         -20261122 19:04:51,db1,root,::1,99,0,CONNECT,,,0",
+    );
+}
+
+#[test]
+fn who_wrote_a_record_into_his_database_name_is_told() {
+    struct From(Vec<Option<Name>>);
+    impl Sink for From {
+        fn line(&mut self, _: &[u8], _: Place, verdict: Verdict<'_>, _: Option<&Whole>) {
+            if let Verdict::Doubtful(_, _, from) = verdict {
+                self.0.push(from.cloned());
+            }
+        }
+        fn withdraw(&mut self, _: &[u8], _: Place, _: &Record) {}
+    }
+    let mut from = From(Vec::new());
+    let mut trust = Trust::new(None, Vec::new());
+    let mut offset = 0;
+    for line in [
+        "20261122 19:04:51,db1,alice,127.0.0.1,7,0,CONNECT,,,0",
+        "20261122 19:04:51,db1,root,::1,99,0,CONNECT,,,0",
+        "20261122 19:04:51,db1,alice,127.0.0.1,7,0,DISCONNECT,,,0",
+        "20261122 19:04:51,db1,root,::1,99,0,CONNECT,,,0",
+    ] {
+        trust.push(line.as_bytes(), Place { file: 0, offset }, &mut from);
+        offset += line.len() as u64 + 1;
+    }
+    trust.finish(false, true, &mut from);
+    assert_eq!(from.0, [(); 2].map(|()| Some(Name::from("127.0.0.1"))));
+}
+
+#[test]
+fn one_line_renames_no_server_however_long() {
+    let user = "u".repeat(130);
+    judges(&format!(
+        "+20261122 19:04:50,db1,app,10.1.2.3,3,0,CONNECT,,,0
+         -20261122 19:04:50,db2,{user},10.1.2.3,4,0,CONNECT,,,0
+         +20261122 19:04:50,db1,app,10.1.2.3,3,0,DISCONNECT,,,0"
+    ));
+}
+
+#[test]
+fn lines_without_a_server_keep_a_foreign_one_waiting_for_so_long() {
+    // Each line is 1,024 bytes long with its end, and 64 of them are not too many.
+    let mut notes = Notes::default();
+    let mut trust = Trust::new(None, Vec::new());
+    let [known, foreign] = ["db1", "db2"].map(|server| {
+        let front = format!("20261122 19:04:50,{server},");
+        format!("{front}{}", "o".repeat(1_023 - front.len()))
+    });
+    let without = "o".repeat(1_023);
+    let lines = [&known, &foreign].into_iter().chain([&without; 65]);
+    for (at, line) in lines.enumerate() {
+        let offset = at as u64 * 1_024;
+        trust.push(line.as_bytes(), Place { file: 0, offset }, &mut notes);
+        assert_eq!(notes.0.len() > 1, at > 65, "{at}");
+    }
+}
+
+#[test]
+fn what_is_known_of_a_changed_user_is_what_the_change_explains() {
+    let far = "o".repeat(64);
+    let guest = format!("+20261122 19:04:51,db1,guest,192.0.2.66,6,0,CONNECT,{far},,0");
+    let changed = format!("+20261122 19:04:51,db1,,,6,0,CHANGEUSER,{far}{far},,0");
+    let end = "+20261122 19:04:51,db1,m,192.0.2.66,6,0,DISCONNECT,,,0";
+    // The change itself, but not another one.
+    judges(&format!(
+        "{guest}
+         +20261122 19:04:51,db1,,,6,0,CHANGEUSER,OO,,0
+         {end}"
+    ));
+    judges(&format!(
+        "{guest}
+         {changed}
+         -20261122 19:04:51,db1,,,7,0,CHANGEUSER,OO,,0
+         {end}"
+    ));
+    // A refused login with its own end, but not with another one's.
+    judges(&format!(
+        "{guest}
+         {changed}
+         -20261122 19:04:51,db1,r,h,7,0,FAILED_CONNECT,,,1045
+         -20261122 19:04:51,db1,s,h,8,0,DISCONNECT,,,0
+         {end}"
+    ));
+    // Not where a change of user is refused.
+    judges(&format!(
+        "{guest}
+         -20261122 19:04:51,db1,r,h,7,0,FAILED_CONNECT,,,1045
+         -20261122 19:04:51,db1,r,h,7,0,DISCONNECT,,,0
+         +20261122 19:04:51,db1,x,192.0.2.66,6,0,CHANGEUSER,,,1045"
+    ));
+}
+
+#[test]
+fn the_use_of_a_table_twice_is_no_name() {
+    judges(
+        "+20261122 19:04:51,db1,x,h,5,12,READ,db,t,
+         +20261122 19:04:51,db1,a,h,6,0,CONNECT,,,0
+         +20261122 19:04:51,db1,x,h,5,12,READ,db,t,
+         +20261122 19:04:51,db1,a,h,6,13,READ,db,u,",
+    );
+}
+
+#[test]
+fn a_login_that_is_refused_twice_asks_about_what_stands_before() {
+    judges(
+        "-20261122 19:04:51,db1,root3,localhost,97,0,CONNECT,,,0
+         +20261122 19:04:51,db1,x,192.0.2.66,8,0,FAILED_CONNECT,,,1045
+         -20261122 19:04:51,db1,x,192.0.2.66,8,0,FAILED_CONNECT,,,1045
+         -20261122 19:04:51,db1,root2,localhost,98,0,CONNECT,,,0
+         +20261122 19:04:51,db1,x,192.0.2.66,8,0,DISCONNECT,,,0",
+    );
+}
+
+#[test]
+fn a_forged_end_that_is_all_that_fits_does_not_hide_the_beginning() {
+    let forged = "-20261122 19:04:51,db1,m,192.0.2.66,3,0,DISCONNECT,,,0
+         -20261122 19:04:51,db1,root2,localhost,99,0,CONNECT,,,0";
+    judges(&format!(
+        "{forged}
+         +20261122 19:04:51,db1,m,192.0.2.66,3,0,FAILED_CONNECT,,,1045
+         {forged}
+         +20261122 19:04:51,db1,m,192.0.2.66,3,0,DISCONNECT,,,0"
+    ));
+}
+
+#[test]
+fn refusals_beyond_the_limit_end_no_connection() {
+    judges(&format!(
+        "{HONEST}
+         -20261122 19:04:51,db1,root2,localhost,0,0,CONNECT,,,0
+         +20261122 19:04:51,db1,mallory,192.0.2.66,6,0,FAILED_CONNECT,,,1045
+         +20261122 19:04:51,db1,,,0,0,DISCONNECT,,,1040
+         -20261122 19:04:51,db1,root2,localhost,0,0,CONNECT,,,0
+         +20261122 19:04:51,db1,mallory,192.0.2.66,6,0,DISCONNECT,,,0"
+    ));
+}
+
+#[test]
+fn behind_a_torn_line_only_its_own_connection_goes_on() {
+    for (id, mark) in [(95, '+'), (96, '-')] {
+        judges(&format!(
+            "+20261122 19:04:50,db1,a,192.0.2.620261122 19:04:59,db1,bob,192.0.2.66,95,0,CONNECT,,,0
+             +20261122 19:04:59,db1,bob,192.0.2.66,95,0,DISCONNECT,,,0
+             {mark}20261122 19:04:59,db1,bob,192.0.2.66,{id},0,DISCONNECT,,,0"
+        ));
+    }
+}
+
+#[test]
+fn a_damaged_name_is_at_most_as_long_as_a_name() {
+    // FAILED_CONNECT shows 132 bytes and the length: of the second line, or of a third.
+    let shown = "\u{1f600}".repeat(33);
+    for (more, length, between, mark) in [
+        (93, '@', "", '.'),
+        (94, 'B', "", '?'),
+        (83, '6', "bbbbbbbbb", '.'),
+        (84, '8', "bbbbbbbbb", '?'),
+    ] {
+        let whole = format!("{shown}{}", "\u{e9}".repeat(more));
+        let end = if mark == '.' { '+' } else { '-' };
+        let between = match between {
+            "" => String::new(),
+            _ => format!("{mark}{between}\n"),
+        };
+        judges(&format!(
+            "{HONEST}
+             +20261122 19:04:51,db1,{shown}{length},192.0.2.66,6,0,FAILED_CONNECT,,,1045
+             {mark}20261122 19:04:51,db1,{whole}
+             {between}{end}m,192.0.2.66,6,0,DISCONNECT,,,0"
+        ));
+    }
+}
+
+#[test]
+fn a_damaged_name_has_a_head_and_its_own_beginning() {
+    let (shown, more) = ("\u{1f600}".repeat(33), "\u{e9}".repeat(93));
+    let other = "\u{1f601}".repeat(33);
+    for whole in [
+        format!("{shown}{more}"),
+        format!("20261122 19:04:51,db1,{other}{more}"),
+    ] {
+        judges(&format!(
+            "{HONEST}
+             +20261122 19:04:51,db1,{shown}@,192.0.2.66,6,0,FAILED_CONNECT,,,1045
+             ?{whole}
+             -m,192.0.2.66,6,0,DISCONNECT,,,0"
+        ));
+    }
+}
+
+#[test]
+fn a_name_of_64_bytes_is_whole() {
+    let rest = "r".repeat(62);
+    judges(&format!(
+        "{HONEST}
+         .20261122 19:04:51,db1,x
+         +{rest}@,192.0.2.66,6,0,FAILED_CONNECT,,,1045
+         .20261122 19:04:51,db1,x
+         -{rest},192.0.2.66,6,0,DISCONNECT,,,0"
+    ));
+}
+
+#[test]
+fn a_damaged_record_is_no_part_of_its_own_name() {
+    // What stands behind the head of the refusal, and all up to the end of the other name, are as
+    // long as the refusal says.
+    let shown = "\u{1f600}".repeat(33);
+    let tail = "0,192.0.2.66,6,0,FAILED_CONNECT,,,1045";
+    let head = "20261122 19:04:51,db1,";
+    let len = usize::from(b'0') + 256 - shown.len() - tail.len() - 1 - head.len();
+    let name = ["\u{1f600}".repeat(len / 4), "m".repeat(len % 4)].concat();
+    judges(&format!(
+        "-{head}root2,localhost,99,0,CONNECT,,,0
+         -{head}{shown}{tail}
+         -{head}{name},192.0.2.66,6,0,DISCONNECT,,,0"
     ));
 }

@@ -38,7 +38,7 @@ impl Trust {
                 !matches!(before.operation, Operation::Query | Operation::Table)
             })
         };
-        if seq > self.first && logs_in(seq - 1) && self.held(seq).adjacent {
+        if self.held(seq).adjacent && logs_in(seq - 1) {
             let mut openers = self.openers(seq, record);
             self.mark_written_twice(seq, record, &mut openers);
         }
@@ -160,29 +160,22 @@ impl Trust {
     fn equal_before(&self, opener: u64, end: u64, record: &Record) -> u64 {
         let mut chars = characters(&self.text(end)[..record.username.end()]);
         let mut equal = 0;
-        loop {
-            let before_end = end - equal - 1;
-            let before_opener = opener.checked_sub(equal + 1);
-            let Some(before_opener) = before_opener.filter(|at| *at >= self.first) else {
-                return equal;
-            };
+        while self.held(opener - equal).adjacent && self.held(end - equal).adjacent {
+            let (before_opener, before_end) = (opener - equal - 1, end - equal - 1);
             // Never compare the opener, or what stands before it, with itself.
-            if before_end <= opener
-                || !self.held(before_opener + 1).adjacent
-                || !self.held(before_end + 1).adjacent
-                || self.held(before_opener).key != self.held(before_end).key
-            {
-                return equal;
+            if before_end <= opener || self.held(before_opener).key != self.held(before_end).key {
+                break;
             }
             let head = head_end(&self.held(before_end).parsed);
             chars += characters(&self.text(before_end)[head..]) + 1;
             if chars > REACH {
-                return equal;
+                break;
             }
             // In the next round this line would be a middle line, head and all.
             chars += characters(&self.text(before_end)[..head]);
             equal += 1;
         }
+        equal
     }
 
     /// The same for an opener whose name is damaged: how many lines before it, and how many before
@@ -247,7 +240,7 @@ impl Trust {
                 let head = Head::of(text)?.end();
                 return (text[head..] == *part).then_some(opener - at);
             }
-            if text != part || at == self.first || !self.held(at).adjacent {
+            if text != part || !self.held(at).adjacent {
                 return None;
             }
             at -= 1;
