@@ -24,8 +24,8 @@ use conntracker::error::{Error, Result};
 use conntracker::ingest::{Outcome, Settings, ingest};
 use conntracker::name::Name;
 use conntracker::store::{
-    AccountFilter, AccountStatus, AccountUse, Batch, Commit, Coverage, Doubtful, FailedConnect,
-    ProxiedAccount, Sqlite, Status, Store,
+    AccountFilter, AccountStatus, AccountUse, Activity, ActivityFilter, Batch, Commit, Coverage,
+    Doubtful, FailedConnect, ProxiedAccount, Sqlite, Status, Store,
 };
 use conntracker::time::{UtcSeconds, Zone};
 use tempfile::TempDir;
@@ -642,6 +642,14 @@ impl Store for Poor {
         row: &mut dyn FnMut(Doubtful) -> Result<()>,
     ) -> Result<()> {
         self.store.quarantine(since, row)
+    }
+
+    fn activity(
+        &mut self,
+        filter: &ActivityFilter,
+        row: &mut dyn FnMut(Activity) -> Result<()>,
+    ) -> Result<()> {
+        self.store.activity(filter, row)
     }
 
     fn coverage(&mut self, server: &Name) -> Result<Vec<Coverage>> {
