@@ -1,4 +1,4 @@
--- The tables of conntracker in MariaDB (10.4 or later), schema version 2.
+-- The tables of conntracker in MariaDB (10.4 or later), schema version 3.
 --
 -- Apply it by hand (`mariadb < schema.sql`, or `conntracker schema --store mariadb | mariadb`), or
 -- let `conntracker run` do so, if its account may. Applying it again changes nothing.
@@ -58,6 +58,22 @@ CREATE TABLE IF NOT EXISTS failed_connects (
     PRIMARY KEY (server, name, host, code)
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_nopad_bin
   COMMENT = 'conntracker: refused logins';
+
+-- When each account name was used: logins and failures of an hour, or, where that is long ago, of a day
+-- (UTC). A day may have rows of both kinds, so add them up, or take the view below. A name whose
+-- logins all failed has no row of its own: all of those are counted in one, others = 1, name ''.
+CREATE TABLE IF NOT EXISTS activity (
+    server      VARCHAR(160)     NOT NULL COMMENT 'Database server',
+    hours       TINYINT UNSIGNED NOT NULL COMMENT 'Length of the span: 1 or 24',
+    start       TIMESTAMP        NOT NULL DEFAULT '1970-01-02 00:00:00' COMMENT 'Beginning of the hour or day (UTC)',
+    others      BOOLEAN          NOT NULL COMMENT 'All names that never logged in',
+    name        VARCHAR(352)     NOT NULL COMMENT 'User name that the client gave',
+    logins      BIGINT UNSIGNED  NOT NULL COMMENT 'Number of CONNECT records; a change of user is none, as in accounts',
+    failures    BIGINT UNSIGNED  NOT NULL COMMENT 'Number of FAILED_CONNECT records',
+    login_hours INT UNSIGNED     NOT NULL COMMENT 'Hours of the day (UTC) with an authentication, changes of user included: 1 << hour',
+    PRIMARY KEY (server, hours, start, others, name)
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_nopad_bin
+  COMMENT = 'conntracker: logins and failures by hour and day';
 
 -- Records that were not believed, why, and who wrote them. They moved no figure.
 CREATE TABLE IF NOT EXISTS quarantine (
@@ -166,6 +182,13 @@ CREATE OR REPLACE SQL SECURITY INVOKER VIEW account_names AS
     FROM accounts
     GROUP BY server, name;
 
+-- Logins and failures of each account name by day (UTC).
+CREATE OR REPLACE SQL SECURITY INVOKER VIEW activity_by_day AS
+    SELECT server, DATE('1970-01-01' + INTERVAL UNIX_TIMESTAMP(start) SECOND) AS day, name, others,
+           SUM(logins) AS logins, SUM(failures) AS failures
+    FROM activity
+    GROUP BY server, day, others, name;
+
 -- The version of these tables. Written last: where it stands, the rest is there.
 CREATE TABLE IF NOT EXISTS schema_version (
     only_row TINYINT UNSIGNED NOT NULL DEFAULT 1,
@@ -173,5 +196,5 @@ CREATE TABLE IF NOT EXISTS schema_version (
     PRIMARY KEY (only_row)
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_nopad_bin
   COMMENT = 'conntracker: version of these tables';
-INSERT INTO schema_version (only_row, version) VALUES (1, 2)
+INSERT INTO schema_version (only_row, version) VALUES (1, 3)
     ON DUPLICATE KEY UPDATE version = GREATEST(version, VALUES(version));

@@ -1,4 +1,4 @@
--- The tables of conntracker in SQLite, schema version 2.
+-- The tables of conntracker in SQLite, schema version 3.
 --
 -- Times are text, `YYYY-MM-DD HH:MM:SS+00:00`, always UTC, so that text order is time order.
 -- Names are text, or blobs where their bytes are not UTF-8; both compare byte for byte.
@@ -39,6 +39,25 @@ CREATE TABLE IF NOT EXISTS failed_connects (
     last_seen  TEXT    NOT NULL,
     attempts   INTEGER NOT NULL,
     PRIMARY KEY (server, name, host, code)
+) WITHOUT ROWID;
+
+-- When each account name was used: logins and failures of an hour, or, where that is long ago, of a day
+-- (UTC). A day may have rows of both kinds, so add them up, or take the view below. A name whose
+-- logins all failed has no row of its own: all of those are counted in one, others = 1, name ''.
+--   logins       CONNECT records; a successful change of user is none, as in accounts
+--   failures     FAILED_CONNECT records
+--   login_hours  the hours of the day (UTC) with an authentication, changes of user included: 1 is the
+--                hour from 00:00, 2 that from 01:00, 4 that from 02:00 and so on
+CREATE TABLE IF NOT EXISTS activity (
+    server      TEXT    NOT NULL,
+    hours       INTEGER NOT NULL,
+    start       TEXT    NOT NULL,
+    others      INTEGER NOT NULL,
+    name        TEXT    NOT NULL,
+    logins      INTEGER NOT NULL,
+    failures    INTEGER NOT NULL,
+    login_hours INTEGER NOT NULL,
+    PRIMARY KEY (server, hours, start, others, name)
 ) WITHOUT ROWID;
 
 -- Records that were not believed, why, and who wrote them. They moved no figure.
@@ -122,3 +141,10 @@ CREATE VIEW IF NOT EXISTS unused_accounts AS
 CREATE VIEW IF NOT EXISTS unknown_logins AS
     SELECT server, name, host, last_seen, last_active, connects, checked_at
     FROM unexplained_logins WHERE accounts = '';
+
+-- Logins and failures of each account name by day (UTC).
+CREATE VIEW IF NOT EXISTS activity_by_day AS
+    SELECT server, date(start) AS day, name, others,
+           sum(logins) AS logins, sum(failures) AS failures
+    FROM activity
+    GROUP BY server, day, others, name;

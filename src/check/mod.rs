@@ -23,6 +23,7 @@ mod network;
 mod policy;
 mod privileges;
 pub mod registry;
+pub mod rhythm;
 mod rights;
 mod run;
 mod state;

@@ -44,6 +44,7 @@ fn read(config: &Config, gathered: &mut Gathered) -> Result<ExitStatus> {
     let settings = Settings {
         zone: config.time_zone,
         server_name: config.server_name.clone(),
+        retention: config.activity,
     };
     let mut status = ExitStatus::Fine;
     let (streams, paths): (Vec<_>, Vec<_>) = config

@@ -28,7 +28,7 @@ pub(super) enum Kind {
 }
 
 /// Every key, the kind of its value, and what would be right.
-pub(super) const KEYS: [(&str, Kind, &str); 26] = [
+pub(super) const KEYS: [(&str, Kind, &str); 28] = [
     (
         "audit_log",
         Kind::List,
@@ -114,6 +114,16 @@ pub(super) const KEYS: [(&str, Kind, &str); 26] = [
         r#"write a path, such as "/etc/conntracker/my.cnf""#,
     ),
     (
+        "activity.hours_kept",
+        Kind::Text,
+        r#"write a time span, such as "35d""#,
+    ),
+    (
+        "activity.days_kept",
+        Kind::Text,
+        r#"write a time span, such as "400d""#,
+    ),
+    (
         "check.unused_after",
         Kind::Text,
         r#"write a time span, such as "90d""#,
@@ -192,6 +202,12 @@ impl Layer {
         settings.insert("stores".into(), vec!["sqlite"].into());
         settings.extend(nested("sqlite.path", super::DEFAULT_SQLITE.into()));
         settings.extend(nested("mariadb.database", super::DEFAULT_DATABASE.into()));
+        let activity: [(&str, Value); 2] = [
+            ("hours_kept", super::DEFAULT_HOURS_KEPT.into()),
+            ("days_kept", super::DEFAULT_DAYS_KEPT.into()),
+        ];
+        let activity: Dict = activity.map(|(key, value)| (key.into(), value)).into();
+        settings.insert("activity".into(), activity.into());
         let check: [(&str, Value); 2] = [
             ("unused_after", super::DEFAULT_UNUSED_AFTER.into()),
             ("expect_clients", super::DEFAULT_CLIENTS.to_vec().into()),
@@ -282,6 +298,8 @@ impl Layer {
             _mariadb: Option<MariaDb>,
             #[serde(rename = "server")]
             _server: Option<Server>,
+            #[serde(rename = "activity")]
+            _activity: Option<Activity>,
             #[serde(rename = "check")]
             _check: Option<Check>,
         }
@@ -332,6 +350,14 @@ impl Layer {
             _password_file: Option<String>,
             #[serde(rename = "defaults_file")]
             _defaults_file: Option<String>,
+        }
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Activity {
+            #[serde(rename = "hours_kept")]
+            _hours_kept: Option<String>,
+            #[serde(rename = "days_kept")]
+            _days_kept: Option<String>,
         }
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]

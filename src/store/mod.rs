@@ -4,6 +4,7 @@
 //! to write the one without the other. That is what makes a kill at any instant, a lost answer to a
 //! COMMIT, a retry and a second run at the same time harmless, and lock files unnecessary.
 
+pub mod activity;
 mod failures;
 mod list;
 mod mariadb;
@@ -16,6 +17,7 @@ use crate::error::Result;
 use crate::name::Name;
 use crate::time::UtcSeconds;
 
+pub use activity::{Activity, ActivityFilter, Retention, Rhythm, Slot};
 pub use list::{AccountFilter, Order, SortBy};
 pub use mariadb::{
     MariaDb, VERSION as MARIADB_VERSION, schema as mariadb_schema, views as mariadb_views,
@@ -126,6 +128,11 @@ pub struct Batch {
     /// Signs of use that count only for a (name, host) that has a row already, for their writer may
     /// be no client: an event or a replication thread works under the name of an account.
     pub activity: Vec<(Name, Name, UtcSeconds)>,
+    /// When each name was used, to be merged: sums of counts, each bit of the hours. Failures of a name
+    /// without a row in `accounts` are counted with those of all such names.
+    pub rhythm: Vec<Rhythm>,
+    /// How long that is kept.
+    pub retention: Retention,
     /// Account rows (`` `user`@`host` ``) that were used by PROXY_CONNECT, with the last time.
     pub proxied: Vec<ProxiedAccount>,
     /// Failed logins, to be merged.
@@ -282,6 +289,15 @@ pub trait Store {
         &mut self,
         since: Option<UtcSeconds>,
         row: &mut dyn FnMut(Doubtful) -> Result<()>,
+    ) -> Result<()>;
+
+    /// Calls `row` for each row of activity, days before hours, each ordered by time and name (as
+    /// above); what stands for many names comes last of its hour or day. A day may have rows of both
+    /// kinds, which add up.
+    fn activity(
+        &mut self,
+        filter: &ActivityFilter,
+        row: &mut dyn FnMut(Activity) -> Result<()>,
     ) -> Result<()>;
 
     /// The spans of time that the logs of `server` cover, in the order in which they were read.

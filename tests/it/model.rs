@@ -23,9 +23,10 @@ use conntracker::checkpoint::Checkpoint;
 use conntracker::error::{Error, Result};
 use conntracker::ingest::{Outcome, Settings, ingest};
 use conntracker::name::Name;
+use conntracker::store::Retention;
 use conntracker::store::{
-    AccountFilter, AccountUse, Batch, Commit, Coverage, Doubtful, FailedConnect, JudgedAccount,
-    ProxiedAccount, Sqlite, Status, Store,
+    AccountFilter, AccountUse, Activity, ActivityFilter, Batch, Commit, Coverage, Doubtful,
+    FailedConnect, JudgedAccount, ProxiedAccount, Sqlite, Status, Store,
 };
 use conntracker::time::{UtcSeconds, Zone};
 use tempfile::TempDir;
@@ -184,6 +185,7 @@ impl Sequence {
             settings: Settings {
                 zone: Zone::parse(ZONE).unwrap(),
                 server_name: None,
+                retention: Retention::default(),
             },
             actions: vec![format!("keep {rotations} rotated files")],
             gaps: Vec::new(),
@@ -646,6 +648,14 @@ impl Store for Poor {
         row: &mut dyn FnMut(Doubtful) -> Result<()>,
     ) -> Result<()> {
         self.store.quarantine(since, row)
+    }
+
+    fn activity(
+        &mut self,
+        filter: &ActivityFilter,
+        row: &mut dyn FnMut(Activity) -> Result<()>,
+    ) -> Result<()> {
+        self.store.activity(filter, row)
     }
 
     fn coverage(&mut self, server: &Name) -> Result<Vec<Coverage>> {

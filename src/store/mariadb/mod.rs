@@ -6,6 +6,7 @@
 //! so is what was under way when the connection was lost: each commit leaves a number of its own
 //! beside the checkpoint, by which a lost answer to COMMIT is told from a COMMIT that never was.
 
+mod activity;
 mod text;
 mod value;
 mod write;
@@ -21,8 +22,8 @@ use mysql::{Conn, Error as Refusal, MySqlError, Params, Row, TxOpts, Value};
 use super::failures::{self, Attempts};
 use super::list::List;
 use super::{
-    AccountFilter, AccountStatus, AccountUse, Batch, Commit, Coverage, Doubtful, FailedConnect,
-    JudgedAccount, ProxiedAccount, Status, Store,
+    AccountFilter, AccountStatus, AccountUse, Activity, ActivityFilter, Batch, Commit, Coverage,
+    Doubtful, FailedConnect, JudgedAccount, ProxiedAccount, Status, Store,
 };
 use crate::checkpoint::{Checkpoint, Digest};
 use crate::error::{Error, Result};
@@ -37,7 +38,7 @@ use value::{
 const SCHEMA: &str = include_str!("../../../sql/schema.sql");
 
 /// The version of the tables that this program knows.
-pub const VERSION: u64 = 2;
+pub const VERSION: u64 = 3;
 
 /// The database that [`SCHEMA`] names.
 const USUAL_DATABASE: &str = "conntrack";
@@ -353,6 +354,18 @@ impl Store for MariaDb {
                 offset: count(&found, 8),
             })
         })
+    }
+
+    fn activity(
+        &mut self,
+        filter: &ActivityFilter,
+        row: &mut dyn FnMut(Activity) -> Result<()>,
+    ) -> Result<()> {
+        for hours in [24, 1] {
+            let (sql, values) = activity::select(filter, hours);
+            self.each(&sql, values, |mut found| row(activity::row(&mut found)))?;
+        }
+        Ok(())
     }
 
     fn coverage(&mut self, server: &Name) -> Result<Vec<Coverage>> {

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use mysql::prelude::{FromRow, Queryable};
 use mysql::{Error as Refusal, Params, Transaction, Value};
 
+use super::activity;
 use super::value::{
     ACCOUNT, CANDIDATES, FILE, HOST, NAME, REASON, SERVER, VERDICT, count, encode, encode_name,
     name, time,
@@ -13,17 +14,17 @@ use crate::store::{Batch, MAX_QUARANTINE, Status, failures};
 
 /// How many rows one statement writes. A row has some 60 bytes; the longest names that a server
 /// knows make it 3 KB.
-const ROWS: usize = 500;
+pub(super) const ROWS: usize = 500;
 
 /// A statement that writes many rows: `row` is repeated.
 ///
 /// MariaDB's COM_STMT_BULK_EXECUTE would do the same, but the crate announces it only to a server
 /// that it talks to in plain text (mysql 28.0.4: over TLS the answer is error 1295).
-struct Statement {
-    head: &'static str,
-    row: &'static str,
-    separator: &'static str,
-    tail: &'static str,
+pub(super) struct Statement {
+    pub(super) head: &'static str,
+    pub(super) row: &'static str,
+    pub(super) separator: &'static str,
+    pub(super) tail: &'static str,
 }
 
 // LEAST and GREATEST are NULL if one side is.
@@ -179,11 +180,12 @@ pub(super) fn write(
     });
     write_rows(tx, &PROXIED, proxied)?;
     write_failed(tx, &server, batch)?;
+    activity::write(tx, &server, batch)?;
     write_quarantine(tx, &server, batch)?;
     write_coverage(tx, collector, source, &server, batch)
 }
 
-fn write_rows(
+pub(super) fn write_rows(
     tx: &mut Transaction<'_>,
     statement: &Statement,
     rows: impl Iterator<Item = Vec<Value>>,

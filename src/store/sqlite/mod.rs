@@ -5,6 +5,7 @@
 //! its log back at the end), both fully synchronous. And a database without `-wal` and `-shm` files can
 //! be read by an account that may not write beside it, and copied with `cp` between runs.
 
+mod activity;
 mod legacy;
 mod write;
 
@@ -24,8 +25,8 @@ use rusqlite::{
 use super::failures::{self, Attempts};
 use super::list::List;
 use super::{
-    AccountFilter, AccountStatus, AccountUse, Batch, Commit, Coverage, Doubtful, FailedConnect,
-    JudgedAccount, ProxiedAccount, Status, Store,
+    AccountFilter, AccountStatus, AccountUse, Activity, ActivityFilter, Batch, Commit, Coverage,
+    Doubtful, FailedConnect, JudgedAccount, ProxiedAccount, Status, Store,
 };
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
@@ -36,7 +37,7 @@ use crate::time::UtcSeconds;
 pub const SCHEMA: &str = include_str!("../../../sql/sqlite.sql");
 
 /// Version of [`SCHEMA`], kept in SQLite's `user_version`.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// How long to wait for another run that is writing, in seconds.
 const PATIENCE: u64 = 30;
@@ -471,6 +472,14 @@ impl Store for Sqlite {
             })?;
         }
         Ok(())
+    }
+
+    fn activity(
+        &mut self,
+        filter: &ActivityFilter,
+        row: &mut dyn FnMut(Activity) -> Result<()>,
+    ) -> Result<()> {
+        self.each_activity(filter, row)
     }
 
     fn coverage(&mut self, server: &Name) -> Result<Vec<Coverage>> {

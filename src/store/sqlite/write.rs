@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use rusqlite::{Transaction, params};
 
+use super::activity;
 use super::legacy::UNKNOWN_SERVER;
 use super::{count_of, name_of};
 use crate::name::Name;
@@ -54,6 +55,7 @@ pub(super) fn write(
         ])?;
     }
     write_failed(tx, batch)?;
+    activity::write(tx, batch)?;
     write_quarantine(tx, batch)?;
     write_coverage(tx, source, batch)
 }
