@@ -28,6 +28,16 @@ pub enum State {
 }
 
 impl State {
+    /// The state of this name, as the store keeps it.
+    pub fn named(name: &str) -> Option<Self> {
+        use State::*;
+        [
+            Active, Unused, NeverUsed, Connected, Locked, Unknown, System, Role,
+        ]
+        .into_iter()
+        .find(|state| state.name() == name)
+    }
+
     /// The state's name.
     pub fn name(self) -> &'static str {
         match self {

@@ -6,6 +6,7 @@
 
 mod check;
 mod csv;
+mod html;
 mod json;
 mod table;
 
@@ -20,6 +21,7 @@ pub use check::{
     Checked, candidates, evidence, print_json as print_check_json, print_nagios,
     print_nagios_unknown, print_tables as print_check_tables,
 };
+pub use html::{Page, Rhythms, print as print_html};
 
 /// How to print what `check` found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -70,7 +70,7 @@ fn cell(value: &Value<'_>, look: &Look) -> Cell {
 }
 
 /// The anonymous account's name is empty; SQL writes it `''`, and so do we.
-fn shown(name: &Name) -> String {
+pub(super) fn shown(name: &Name) -> String {
     if name.0.is_empty() {
         "''".into()
     } else {
@@ -79,7 +79,7 @@ fn shown(name: &Name) -> String {
 }
 
 /// Words of our own as they are; the backslashes in them may be an escape already.
-fn harmless(text: &str) -> String {
+pub(super) fn harmless(text: &str) -> String {
     match text.chars().any(name::is_unsafe_to_show) {
         true => name::escape(text.as_bytes()),
         false => text.to_owned(),

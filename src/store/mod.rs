@@ -287,8 +287,9 @@ pub trait Store {
     /// The accounts of `server` that were used through a proxy.
     fn proxied_accounts(&mut self, server: &Name) -> Result<Vec<ProxiedAccount>>;
 
-    /// How the accounts of `server` were judged last.
-    fn account_status(&mut self, server: &Name) -> Result<Vec<AccountStatus>>;
+    /// How the accounts of `server` were judged last, and when; none if they never were.
+    fn account_status(&mut self, server: &Name)
+    -> Result<Option<(UtcSeconds, Vec<AccountStatus>)>>;
 
     /// What the last check of `server` left for the next one.
     fn check_memory(&mut self, server: &Name) -> Result<Option<String>>;
@@ -298,6 +299,15 @@ pub trait Store {
 
     /// Keeps how a server was judged, in place of all that was found of it before.
     fn keep_status(&mut self, status: &Status) -> Result<()>;
+}
+
+/// Rows of `account_status`, each with the time at which it was judged, as [`Store::account_status`]
+/// gives them.
+fn judged_together(
+    rows: Vec<(UtcSeconds, AccountStatus)>,
+) -> Option<(UtcSeconds, Vec<AccountStatus>)> {
+    let checked_at = rows.iter().map(|(checked_at, _)| *checked_at).max()?;
+    Some((checked_at, rows.into_iter().map(|(_, row)| row).collect()))
 }
 
 /// Which account uses to list.

@@ -660,7 +660,10 @@ impl Store for Poor {
         self.store.proxied_accounts(server)
     }
 
-    fn account_status(&mut self, server: &Name) -> Result<Vec<AccountStatus>> {
+    fn account_status(
+        &mut self,
+        server: &Name,
+    ) -> Result<Option<(UtcSeconds, Vec<AccountStatus>)>> {
         self.store.account_status(server)
     }
 

@@ -38,7 +38,7 @@ pub struct Checked<'a> {
 }
 
 impl Checked<'_> {
-    fn count(&self, severity: Severity) -> usize {
+    pub(super) fn count(&self, severity: Severity) -> usize {
         let findings = self.applied.findings.iter();
         findings
             .filter(|finding| finding.severity == severity)
@@ -84,7 +84,7 @@ impl Checked<'_> {
     }
 
     /// What could not be checked, by reason.
-    fn unchecked(&self) -> Vec<(&str, Vec<&'static str>)> {
+    pub(super) fn unchecked(&self) -> Vec<(&str, Vec<&'static str>)> {
         let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
         for Unchecked { check, why } in &self.applied.unchecked {
             match reasons.iter_mut().find(|(reason, _)| reason == why) {
@@ -218,7 +218,7 @@ fn summary(checked: &Checked<'_>, look: &Look) -> String {
 }
 
 /// What asks for action stands first.
-fn order(state: State) -> u8 {
+pub(super) fn order(state: State) -> u8 {
     match state {
         State::NeverUsed => 0,
         State::Unused => 1,

@@ -22,7 +22,7 @@ use mysql::{Conn, Error as Refusal, MySqlError, Params, Row, TxOpts, Value};
 use super::failures::{self, Attempts};
 use super::{
     AccountFilter, AccountStatus, AccountUse, Activity, ActivityFilter, Batch, Commit, Coverage,
-    Doubtful, FailedConnect, ProxiedAccount, Status, Store,
+    Doubtful, FailedConnect, ProxiedAccount, Status, Store, judged_together,
 };
 use crate::checkpoint::{Checkpoint, Digest};
 use crate::error::{Error, Result};
@@ -374,26 +374,33 @@ impl Store for MariaDb {
         )
     }
 
-    fn account_status(&mut self, server: &Name) -> Result<Vec<AccountStatus>> {
-        self.all(
+    fn account_status(
+        &mut self,
+        server: &Name,
+    ) -> Result<Option<(UtcSeconds, Vec<AccountStatus>)>> {
+        let rows = self.all(
             "SELECT user, host, state, reason, UNIX_TIMESTAMP(last_seen),
                     UNIX_TIMESTAMP(last_active), connects, clients, exact,
-                    UNIX_TIMESTAMP(known_since)
+                    UNIX_TIMESTAMP(known_since), UNIX_TIMESTAMP(checked_at)
              FROM account_status WHERE server = ? ORDER BY user, host",
             server,
-            |row| AccountStatus {
-                user: name(row, 0),
-                host: name(row, 1),
-                state: words(row, 2),
-                reason: words(row, 3),
-                last_seen: seconds(row, 4),
-                last_active: seconds(row, 5),
-                connects: count(row, 6),
-                clients: count(row, 7),
-                exact: count(row, 8) != 0,
-                known_since: seconds(row, 9),
+            |row| {
+                let status = AccountStatus {
+                    user: name(row, 0),
+                    host: name(row, 1),
+                    state: words(row, 2),
+                    reason: words(row, 3),
+                    last_seen: seconds(row, 4),
+                    last_active: seconds(row, 5),
+                    connects: count(row, 6),
+                    clients: count(row, 7),
+                    exact: count(row, 8) != 0,
+                    known_since: seconds(row, 9),
+                };
+                (seconds(row, 10).unwrap_or(UtcSeconds(0)), status)
             },
-        )
+        )?;
+        Ok(judged_together(rows))
     }
 
     fn check_memory(&mut self, server: &Name) -> Result<Option<String>> {

@@ -24,7 +24,7 @@ use rusqlite::{
 use super::failures::{self, Attempts};
 use super::{
     AccountFilter, AccountStatus, AccountUse, Activity, ActivityFilter, Batch, Commit, Coverage,
-    Doubtful, FailedConnect, ProxiedAccount, Status, Store,
+    Doubtful, FailedConnect, ProxiedAccount, Status, Store, judged_together,
 };
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
@@ -474,15 +474,18 @@ impl Store for Sqlite {
         )
     }
 
-    fn account_status(&mut self, server: &Name) -> Result<Vec<AccountStatus>> {
-        self.all(
+    fn account_status(
+        &mut self,
+        server: &Name,
+    ) -> Result<Option<(UtcSeconds, Vec<AccountStatus>)>> {
+        let rows = self.all(
             "SELECT user, host, state, reason, last_seen, last_active, connects, clients, exact,
-                    known_since
+                    known_since, checked_at
              FROM account_status WHERE server = ?1
              ORDER BY CAST(user AS BLOB), CAST(host AS BLOB)",
             server,
             |row| {
-                Ok(AccountStatus {
+                let status = AccountStatus {
                     user: name_of(row.get_ref(0)?),
                     host: name_of(row.get_ref(1)?),
                     state: row.get(2)?,
@@ -493,9 +496,12 @@ impl Store for Sqlite {
                     clients: count_of(row.get_ref(7)?),
                     exact: count_of(row.get_ref(8)?) != 0,
                     known_since: time_of(row.get_ref(9)?),
-                })
+                };
+                let checked_at = time_of(row.get_ref(10)?).unwrap_or(UtcSeconds(0));
+                Ok((checked_at, status))
             },
-        )
+        )?;
+        Ok(judged_together(rows))
     }
 
     fn check_memory(&mut self, server: &Name) -> Result<Option<String>> {

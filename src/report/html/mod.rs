@@ -1,0 +1,371 @@
+//! One page to look at, in one file: it asks for nothing over the network, so that it can be mailed,
+//! printed and kept.
+//!
+//! `templates/report.html` says what stands where; it is filled in here. Whatever comes from the log or
+//! the server goes through [`shown`] or [`harmless`] (control characters, marks that turn the direction
+//! of writing), and every value is escaped for HTML by the template, by default. Should both fail, the
+//! page's own policy (CSP) still lets no script run but ours, which it names by its hash; nor is there
+//! anything in the page that could be loaded.
+
+mod accounts;
+mod chart;
+mod failures;
+mod rhythm;
+
+use std::io::Write;
+
+use askama::Template;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest, Sha256};
+
+use self::accounts::{Account, Client, Unexplained};
+use self::chart::Bar;
+use self::failures::Sources;
+use self::rhythm::{DAYS, WEEK};
+use super::check::Checked;
+use super::table::{harmless, shown};
+use crate::check::{Finding, LogEvidence, Place, Severity};
+use crate::error::Result;
+use crate::store::{AccountStatus, Doubtful};
+use crate::time::{Span, UtcSeconds, Zone};
+
+pub use rhythm::Rhythms;
+
+const STYLE: &str = include_str!("../../../templates/report.css");
+const SCRIPT: &str = include_str!("../../../templates/report.js");
+
+/// Of older records of the quarantine only the number is told.
+const MAX_DOUBTS: usize = 200;
+/// The days of which logins and failures are drawn.
+const DRAWN_DAYS: i64 = 92;
+
+/// What the page tells.
+pub struct Page<'a> {
+    /// What the checks came to.
+    pub checked: &'a Checked<'a>,
+    /// What the store holds of the log; none if there was no store.
+    pub log: Option<&'a LogEvidence>,
+    /// When who came in.
+    pub rhythms: &'a Rhythms,
+    /// How an earlier check judged the accounts, and when; told where the server was not asked now.
+    pub last_status: Option<&'a (UtcSeconds, Vec<AccountStatus>)>,
+    /// Why the server was not asked, if it was not.
+    pub unasked: Option<&'a str>,
+    /// The server's zone.
+    pub zone: Zone,
+}
+
+/// Writes the page.
+pub fn print(page: &Page<'_>, mut out: impl Write) -> Result<()> {
+    let html = Html::of(page);
+    html.write_into(&mut out)?;
+    out.flush()?;
+    Ok(())
+}
+
+/// A time: for programs in UTC, for people in the server's zone.
+pub(super) struct When {
+    utc: String,
+    local: String,
+}
+
+impl When {
+    fn at(time: UtcSeconds, zone: &Zone) -> Self {
+        Self {
+            utc: time.rfc3339(),
+            local: zone.at(time).format("%Y-%m-%d %H:%M:%S").to_string(),
+        }
+    }
+
+    fn of(time: Option<UtcSeconds>, zone: &Zone) -> Option<Self> {
+        time.map(|time| Self::at(time, zone))
+    }
+}
+
+#[derive(Template)]
+#[template(path = "report.html")]
+struct Html {
+    style: &'static str,
+    script: &'static str,
+    style_hash: String,
+    script_hash: String,
+    version: &'static str,
+    server: String,
+    server_version: Option<String>,
+    zone: String,
+    made: When,
+    unasked: Option<String>,
+    critical: usize,
+    warnings: usize,
+    findings: Vec<Found>,
+    accepted: Vec<(Found, String, String)>,
+    unchecked: Vec<(String, String)>,
+    unknown: Vec<String>,
+    covered: Option<(When, When, String)>,
+    gaps: Vec<(Option<When>, When, String, String)>,
+    gap_bars: Vec<Bar>,
+    /// The accounts, and when they were judged if that was not now.
+    accounts: Option<Vec<Account>>,
+    judged: Option<When>,
+    clients: Option<Vec<Client>>,
+    unexplained: Unexplained,
+    newest_use: Option<When>,
+    week: Option<WeekMap>,
+    first_day: Option<When>,
+    days: Option<Days>,
+    sources: Sources,
+    doubts: Vec<Doubt>,
+    older_doubts: usize,
+}
+
+/// A finding, harmless to show.
+struct Found {
+    severity: &'static str,
+    check: &'static str,
+    rules: &'static str,
+    subject: String,
+    message: String,
+    steps: Vec<(&'static str, String)>,
+}
+
+/// A record that was not believed.
+struct Doubt {
+    time: Option<When>,
+    name: String,
+    host: String,
+    from: Option<String>,
+    why: String,
+    place: String,
+}
+
+/// The logins of the server by the hours of a week.
+struct WeekMap {
+    days: Vec<(&'static str, Vec<Cell>)>,
+    /// Level and what it means.
+    legend: Vec<(usize, String)>,
+    since: When,
+    logins: u64,
+}
+
+struct Cell {
+    level: usize,
+    logins: u64,
+    short: String,
+}
+
+/// Logins and failures by day, drawn and in figures.
+struct Days {
+    logins: (String, u64),
+    failures: (String, u64),
+    rows: Vec<(String, u64, u64)>,
+}
+
+impl Html {
+    fn of(page: &Page<'_>) -> Self {
+        let Page {
+            checked,
+            log,
+            rhythms,
+            zone,
+            ..
+        } = page;
+        let at = |time| When::at(time, zone);
+        let nothing = LogEvidence::default();
+        let log = log.unwrap_or(&nothing);
+        let applied = checked.applied;
+        let before = match (checked.judged, page.last_status) {
+            (None, Some(last)) => Some(last),
+            _ => None,
+        };
+        let accounts = match (checked.judged, before) {
+            (Some(judged), _) => Some(accounts::judged(&judged.verdicts, rhythms, zone)),
+            (None, Some((_, status))) => Some(accounts::judged_before(status, rhythms, zone)),
+            (None, None) => None,
+        };
+        let days = rhythm::last_days(&rhythms.days, DRAWN_DAYS);
+        let newest_doubts = log.doubts.iter().rev().take(MAX_DOUBTS);
+        Self {
+            style: STYLE,
+            script: SCRIPT,
+            style_hash: hash(STYLE),
+            script_hash: hash(SCRIPT),
+            version: env!("CARGO_PKG_VERSION"),
+            server: shown(checked.server),
+            server_version: checked.facts.map(|facts| harmless(&facts.version)),
+            zone: zone.to_string(),
+            made: at(checked.checked_at),
+            unasked: page.unasked.map(harmless),
+            critical: checked.count(Severity::Critical),
+            warnings: checked.count(Severity::Warning),
+            findings: applied.findings.iter().map(Found::of).collect(),
+            accepted: applied
+                .accepted
+                .iter()
+                .map(|one| {
+                    let until = one.until.to_string();
+                    (Found::of(&one.finding), harmless(&one.reason), until)
+                })
+                .collect(),
+            unchecked: checked
+                .unchecked()
+                .into_iter()
+                .map(|(why, checks)| (checks.join(", "), harmless(why)))
+                .collect(),
+            unknown: checked
+                .facts
+                .map(|facts| facts.unknown.iter().map(|one| harmless(one)).collect())
+                .unwrap_or_default(),
+            covered: checked.covered.span.map(|(from, to)| {
+                let length = Span(to.0.saturating_sub(from.0)).in_words();
+                (at(from), at(to), length)
+            }),
+            gaps: checked
+                .covered
+                .gaps
+                .iter()
+                .map(|gap| {
+                    let length = Span(gap.to.0.saturating_sub(gap.from.0)).in_words();
+                    (Some(at(gap.from)), at(gap.to), length, harmless(&gap.why))
+                })
+                .collect(),
+            gap_bars: chart::gaps(checked.covered),
+            judged: before.map(|(checked_at, _)| at(*checked_at)),
+            // Where the server was asked, its accounts say it all, and in the order that counts.
+            clients: checked
+                .judged
+                .is_none()
+                .then(|| accounts::clients(&log.logins, rhythms, zone)),
+            unexplained: match checked.judged {
+                Some(judged) => accounts::unexplained(judged, rhythms, zone),
+                None => Unexplained {
+                    rows: Vec::new(),
+                    more: 0,
+                },
+            },
+            newest_use: When::of(accounts::newest(&log.logins), zone),
+            accounts,
+            week: WeekMap::of(rhythms, zone),
+            first_day: When::of(rhythms.first_day(), zone),
+            days: Days::of(&days),
+            sources: failures::by_source(&log.failures, zone),
+            doubts: newest_doubts.map(|one| Doubt::of(one, zone)).collect(),
+            older_doubts: log.doubts.len().saturating_sub(MAX_DOUBTS),
+        }
+    }
+
+    fn states(&self) -> Vec<(&str, usize)> {
+        self.accounts
+            .as_deref()
+            .map(accounts::by_state)
+            .unwrap_or_default()
+    }
+
+    /// How many accounts can go.
+    fn unused(&self) -> usize {
+        let is_unused = |state: &str| matches!(state, "unused" | "never_used");
+        let states = self.states().into_iter();
+        states
+            .filter(|(state, _)| is_unused(state))
+            .map(|(_, count)| count)
+            .sum()
+    }
+}
+
+impl Found {
+    fn of(finding: &Finding) -> Self {
+        let place = |place| match place {
+            Place::Sql => "In mariadb, as an administrator",
+            Place::Options => "In a file of options, then restart the server",
+            Place::Shell => "In a shell on the database host",
+        };
+        let text = |text: &str| text.lines().map(harmless).collect::<Vec<_>>().join("\n");
+        let steps = finding.remedy.iter();
+        Self {
+            severity: finding.severity.name(),
+            check: finding.check.id,
+            rules: finding.check.rules,
+            subject: harmless(&finding.subject),
+            message: harmless(&finding.message),
+            steps: steps
+                .map(|step| (place(step.place), text(&step.text)))
+                .collect(),
+        }
+    }
+}
+
+impl Doubt {
+    fn of(doubtful: &Doubtful, zone: &Zone) -> Self {
+        Self {
+            time: When::of(doubtful.time, zone),
+            name: shown(&doubtful.name),
+            host: doubtful.host.escaped(),
+            from: doubtful.from.as_ref().map(crate::name::Name::escaped),
+            why: harmless(&doubtful.why),
+            place: format!("{} byte {}", harmless(&doubtful.file), doubtful.offset),
+        }
+    }
+}
+
+impl WeekMap {
+    fn of(rhythms: &Rhythms, zone: &Zone) -> Option<Self> {
+        let since = When::at(rhythms.first_hour?, zone);
+        let most = rhythms.server.iter().copied().max().unwrap_or(0);
+        let steps = rhythm::steps(most);
+        let level = |logins: u64| match logins {
+            0 => 0,
+            logins => 1 + steps.iter().take_while(|end| logins > **end).count(),
+        };
+        let cell = |logins: &u64| Cell {
+            level: level(*logins),
+            logins: *logins,
+            short: short(*logins),
+        };
+        let days = DAYS.iter().zip(rhythms.server.chunks_exact(WEEK / 7));
+        let starts = std::iter::once(1).chain(steps.iter().map(|end| end + 1));
+        let range = |(start, end): (u64, &u64)| match start == *end {
+            true => short(start),
+            false => format!("{}–{}", short(start), short(*end)),
+        };
+        let ranges = starts.zip(&steps).map(range);
+        let legend = std::iter::once("0".to_owned()).chain(ranges).enumerate();
+        Some(Self {
+            days: days
+                .map(|(day, hours)| (*day, hours.iter().map(cell).collect()))
+                .collect(),
+            legend: legend.collect(),
+            since,
+            logins: rhythms.server.iter().sum(),
+        })
+    }
+}
+
+/// A number that fits into a small cell.
+fn short(number: u64) -> String {
+    match number {
+        0..1_000 => number.to_string(),
+        1_000..10_000 => format!("{}.{}k", number / 1_000, number % 1_000 / 100),
+        10_000..1_000_000 => format!("{}k", number / 1_000),
+        _ => format!("{}M", number / 1_000_000),
+    }
+}
+
+impl Days {
+    fn of(days: &[(UtcSeconds, rhythm::Day)]) -> Option<Self> {
+        let row = |(start, day): &(UtcSeconds, rhythm::Day)| {
+            let mut date = start.rfc3339();
+            date.truncate(10);
+            (date, day.logins, day.failures)
+        };
+        (!days.is_empty()).then(|| Self {
+            logins: chart::bars(days, |day| day.logins),
+            failures: chart::bars(days, |day| day.failures),
+            rows: days.iter().map(row).collect(),
+        })
+    }
+}
+
+/// How a policy (CSP) names a script or a style sheet that stands in the page.
+fn hash(text: &str) -> String {
+    STANDARD.encode(Sha256::digest(text))
+}
