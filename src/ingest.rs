@@ -18,7 +18,8 @@ use crate::audit_log::trust::{Place, Trust};
 use crate::checkpoint::{Checkpoint, DIGEST_BYTES, Digest, FileMark};
 use crate::error::{Error, Result};
 use crate::name::{Name, escape};
-use crate::store::{Commit, Store};
+use crate::store::activity::end_of_time;
+use crate::store::{Commit, Retention, Store};
 use crate::tally::Tally;
 use crate::time::{Span, UtcSeconds, Zone};
 
@@ -39,6 +40,8 @@ pub struct Settings {
     pub zone: Zone,
     /// What to call the server; none: as the log says.
     pub server_name: Option<String>,
+    /// How long activity is kept.
+    pub retention: Retention,
 }
 
 /// What a pass has to tell.
@@ -142,15 +145,17 @@ fn attempt(
     let mut plan = Plan::new(&known, files, &mut outcome.errors)?;
     plan.leave_out(damaged);
 
-    let mut tally = Tally::default();
+    let mut clock = Clock::new(settings.zone, known.clock);
+    let mut tally = Tally::new(settings.retention, plan.newest(&mut clock));
     let mut session = Session {
-        clock: Clock::new(settings.zone, known.clock),
+        clock,
         connections: known.connections.clone(),
         tally: &mut tally,
         files: plan.files.iter().map(|file| shown(&file.path)).collect(),
         malformed: Malformed::default(),
         gaps: Vec::new(),
         records: 0,
+        latest: end_of_time(UtcSeconds::now()),
     };
     if complete && plan.reading_file_is_gone(&known) && session.connections.gap.is_none() {
         let why = "the file that was being read was rotated away before its end was read";
@@ -316,7 +321,7 @@ pub fn ingest_stream(
     const NAME: &str = "standard input";
     let failed = |error| Error::file(Path::new(NAME), error);
     let mut outcome = Outcome::default();
-    let mut tally = Tally::default();
+    let mut tally = Tally::new(settings.retention, None);
     let mut session = Session {
         clock: Clock::new(settings.zone, None),
         connections: Connections::default(),
@@ -325,6 +330,7 @@ pub fn ingest_stream(
         malformed: Malformed::default(),
         gaps: Vec::new(),
         records: 0,
+        latest: end_of_time(UtcSeconds::now()),
     };
     let mut trust = Trust::new(None, Vec::new()).in_zone(settings.zone);
     let mut lines = Lines::new(input, 0, false);
@@ -583,6 +589,13 @@ impl Plan {
     fn reading_file_is_gone(&self, known: &Checkpoint) -> bool {
         let last = known.files.len();
         last > 0 && !self.found.contains(&(last - 1))
+    }
+
+    /// A time that the log reaches, known before it is read: what was logged long before it is told by
+    /// the day at once. No clock that is ahead of ours is right.
+    fn newest(&self, clock: &mut Clock) -> Option<UtcSeconds> {
+        let first = self.files.last()?.first_stamp()?;
+        Some(clock.peek(first).min(UtcSeconds::now()))
     }
 
     /// The time that the rotated files hold, from the first record to the last known one.

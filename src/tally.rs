@@ -4,15 +4,18 @@
 //! over a full batch ([`Tally::is_full`]), failures and doubtful records by folding the excess.
 //! Figures of two tallies merge to those of one over all, so it does not matter where a run ended.
 
+mod hours;
+
 use hashbrown::HashMap;
 use hashbrown::hash_map::EntryRef;
 
 use crate::name::Name;
 use crate::store::{
     AccountUse, Batch, Coverage, Doubtful, FailedConnect, MAX_FAILED_CONNECTS, ProxiedAccount,
-    Withdrawn,
+    Retention, Withdrawn,
 };
 use crate::time::UtcSeconds;
+use hours::{Hours, Recent};
 
 /// How many different (name, host) one batch holds at the most, about 150 bytes each.
 const MAX_ACCOUNTS: usize = 200_000;
@@ -30,6 +33,8 @@ struct Use {
     connects: u64,
     /// More than statements was seen, which make no row of their own.
     is_client: bool,
+    /// Logins that are not in [`Tally::hours`] yet.
+    recent: Recent,
 }
 
 struct Attempts {
@@ -43,6 +48,10 @@ struct Attempts {
 pub struct Tally {
     accounts: Map<Use>,
     failed: Map<Attempts>,
+    hours: Hours,
+    retention: Retention,
+    /// Times are not to be believed for now.
+    wrong_clock: bool,
     proxied: Map<Attempts>,
     doubtful: Vec<Doubtful>,
     withdrawn: Vec<Withdrawn>,
@@ -54,21 +63,44 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// An empty one. Hours are kept for so long that those before `newest`, a time that the log is
+    /// known to reach, need not be told apart from their days.
+    pub fn new(retention: Retention, newest: Option<UtcSeconds>) -> Self {
+        Self {
+            hours: Hours::new(newest.map(|newest| retention.hours_before(newest))),
+            retention,
+            ..Self::default()
+        }
+    }
+
+    /// Whether the records that follow are of a clock that is wrong: they count, but not by the hour.
+    pub fn wrong_clock(&mut self, is_wrong: bool) {
+        self.wrong_clock = is_wrong;
+    }
+
     /// A CONNECT record: a successful login.
     pub fn connect(&mut self, name: &[u8], host: &[u8], at: UtcSeconds) {
-        let used = self.account(name, host);
-        used.connects += 1;
-        used.authenticated(at);
+        self.came_in(name, host, 1, at);
     }
 
     /// A successful change of user to this account.
     pub fn changed_to(&mut self, name: &[u8], host: &[u8], at: UtcSeconds) {
-        self.account(name, host).authenticated(at);
+        self.came_in(name, host, 0, at);
+    }
+
+    fn came_in(&mut self, name: &[u8], host: &[u8], connects: u32, at: UtcSeconds) {
+        let used = account(&mut self.accounts, &mut self.key, name, host);
+        used.connects += u64::from(connects);
+        used.authenticated(at);
+        if !self.wrong_clock && !used.recent.add(connects, at) {
+            self.hours.add(name, used.recent);
+            used.recent = Recent::new(connects, at);
+        }
     }
 
     /// A sign of use of a client: the end of its session.
     pub fn active(&mut self, name: &[u8], host: &[u8], at: UtcSeconds) {
-        let used = self.account(name, host);
+        let used = account(&mut self.accounts, &mut self.key, name, host);
         used.is_client = true;
         used.last_active = used.last_active.max(Some(at));
     }
@@ -76,12 +108,15 @@ impl Tally {
     /// A statement. It counts only for a client that is known from elsewhere, since events and
     /// replication threads execute statements under names of accounts without logging in.
     pub fn statement(&mut self, name: &[u8], host: &[u8], at: UtcSeconds) {
-        let used = self.account(name, host);
+        let used = account(&mut self.accounts, &mut self.key, name, host);
         used.last_active = used.last_active.max(Some(at));
     }
 
     /// A refused login with the server's error number.
     pub fn failed(&mut self, name: &[u8], host: &[u8], code: u32, at: UtcSeconds) {
+        if !self.wrong_clock {
+            self.hours.failed(name, at);
+        }
         let key = &mut self.key;
         key.clear();
         key.extend_from_slice(&code.to_le_bytes());
@@ -136,7 +171,9 @@ impl Tally {
 
     /// Time to hand over a batch.
     pub fn is_full(&self) -> bool {
-        self.accounts.len() >= MAX_ACCOUNTS || self.coverage.len() >= MAX_DOUBTFUL
+        self.accounts.len() >= MAX_ACCOUNTS
+            || self.hours.is_full()
+            || self.coverage.len() >= MAX_DOUBTFUL
     }
 
     /// Hands over what was seen, in key order, and begins anew.
@@ -146,6 +183,7 @@ impl Tally {
             coverage: std::mem::take(&mut self.coverage),
             quarantine: std::mem::take(&mut self.doubtful),
             withdrawn: std::mem::take(&mut self.withdrawn),
+            retention: self.retention,
             ..Batch::default()
         };
         for doubtful in &mut batch.quarantine {
@@ -153,6 +191,7 @@ impl Tally {
         }
         for (key, used) in std::mem::take(&mut self.accounts) {
             let (name, host) = unpack(&key);
+            self.hours.add(&name.0, used.recent);
             if !used.is_client {
                 batch
                     .activity
@@ -169,6 +208,7 @@ impl Tally {
                 connects: used.connects,
             });
         }
+        batch.rhythm = self.hours.take();
         for (key, attempts) in std::mem::take(&mut self.failed) {
             let code = u32::from_le_bytes([key[0], key[1], key[2], key[3]]);
             let (name, host) = unpack(&key[4..]);
@@ -204,15 +244,20 @@ impl Tally {
             .sort_unstable_by(|a, b| a.account.cmp(&b.account));
         batch
     }
+}
 
-    fn account(&mut self, name: &[u8], host: &[u8]) -> &mut Use {
-        self.key.clear();
-        pack(&mut self.key, name, host);
-        let key = &self.key[..];
-        match self.accounts.entry_ref(key) {
-            EntryRef::Occupied(entry) => entry.into_mut(),
-            EntryRef::Vacant(entry) => entry.insert_with_key(key.into(), Use::default()),
-        }
+fn account<'a>(
+    accounts: &'a mut Map<Use>,
+    key: &mut Vec<u8>,
+    name: &[u8],
+    host: &[u8],
+) -> &'a mut Use {
+    key.clear();
+    pack(key, name, host);
+    let key = &key[..];
+    match accounts.entry_ref(key) {
+        EntryRef::Occupied(entry) => entry.into_mut(),
+        EntryRef::Vacant(entry) => entry.insert_with_key(key.into(), Use::default()),
     }
 }
 

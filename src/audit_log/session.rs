@@ -88,6 +88,8 @@ pub struct Session<'a> {
     pub gaps: Vec<Gap>,
     /// Number of records believed.
     pub records: u64,
+    /// A clock that shows a later time is wrong.
+    pub latest: UtcSeconds,
 }
 
 /// Lines that were not understood.
@@ -116,6 +118,9 @@ impl Session<'_> {
             let why = "a record is torn: records were lost here, perhaps on a full disk";
             self.connections.gap.get_or_insert_with(|| why.into());
         }
+        // A clock that was ahead makes no later one wrong.
+        let newest = self.connections.covered_to.filter(|at| *at <= self.latest);
+        self.tally.wrong_clock(is_of_wrong_clock(newest, at));
         self.cover(at, is_connection);
         match record.operation {
             Operation::Connect => self.connect(record, name, host, at),

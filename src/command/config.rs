@@ -8,6 +8,7 @@ use crate::config::{CheckConfig, Loaded, MariaDbConfig};
 use crate::error::{ExitStatus, Result};
 use crate::mariadb::Access;
 use crate::name::{escape, is_unsafe_to_show};
+use crate::store::Retention;
 
 /// Prints the effective configuration as TOML with comments.
 pub(super) fn print(loaded: &Loaded) -> Result<ExitStatus> {
@@ -48,6 +49,7 @@ fn toml(loaded: &Loaded) -> String {
             None => String::new(),
         },
         table("server", &server(&config.server), loaded),
+        table("activity", &activity(&config.activity), loaded),
         table("check", &check(&config.check), loaded),
     ]
     .concat()
@@ -89,6 +91,13 @@ fn server(access: &Access) -> [(&'static str, Option<String>); 4] {
         ("user", text(&access.user)),
         ("password_file", path(&access.password_file)),
         ("defaults_file", path(&access.defaults_file)),
+    ]
+}
+
+fn activity(kept: &Retention) -> [(&'static str, Option<String>); 2] {
+    [
+        ("hours_kept", Some(string(&kept.hours.to_string()))),
+        ("days_kept", Some(string(&kept.days.to_string()))),
     ]
 }
 
@@ -217,6 +226,10 @@ user = \"conntrack\"  # from --user
 # password_file  # default: none
 # defaults_file  # default: none
 
+[activity]
+hours_kept = \"35d\"  # default
+days_kept = \"400d\"  # default
+
 [check]
 unused_after = \"90d\"  # default
 expect_clients = [\"localhost\", \"127.0.0.1\", \"::1\"]  # default
@@ -243,6 +256,9 @@ expect_clients = [\"localhost\", \"127.0.0.1\", \"::1\"]  # default
         ];
         let file = folder.path().join("conntracker.toml");
         let check = r#"
+[activity]
+hours_kept = "14d"
+days_kept = "3w"
 [check]
 expect_clients = ["10.0.0.0/8", "::1", "app1"]
 skip = ["wide-scope"]

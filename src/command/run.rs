@@ -24,6 +24,7 @@ pub fn run(config: &Config) -> Result<ExitStatus> {
     let settings = Settings {
         zone: config.time_zone,
         server_name: config.server_name.clone(),
+        retention: config.activity,
     };
     let mut status = ExitStatus::Fine;
     let (streams, paths): (Vec<_>, Vec<_>) = config

@@ -28,7 +28,7 @@ enum Kind {
 }
 
 /// Every key, the kind of its value, and what would be right.
-const KEYS: [(&str, Kind, &str); 24] = [
+const KEYS: [(&str, Kind, &str); 26] = [
     (
         "audit_log",
         Kind::List,
@@ -106,6 +106,16 @@ const KEYS: [(&str, Kind, &str); 24] = [
         "server.defaults_file",
         Kind::Text,
         r#"write a path, such as "/etc/conntracker/my.cnf""#,
+    ),
+    (
+        "activity.hours_kept",
+        Kind::Text,
+        r#"write a time span, such as "35d""#,
+    ),
+    (
+        "activity.days_kept",
+        Kind::Text,
+        r#"write a time span, such as "400d""#,
     ),
     (
         "check.unused_after",
@@ -186,6 +196,12 @@ impl Layer {
         settings.insert("stores".into(), vec!["sqlite"].into());
         settings.extend(nested("sqlite.path", super::DEFAULT_SQLITE.into()));
         settings.extend(nested("mariadb.database", super::DEFAULT_DATABASE.into()));
+        let activity: [(&str, Value); 2] = [
+            ("hours_kept", super::DEFAULT_HOURS_KEPT.into()),
+            ("days_kept", super::DEFAULT_DAYS_KEPT.into()),
+        ];
+        let activity: Dict = activity.map(|(key, value)| (key.into(), value)).into();
+        settings.insert("activity".into(), activity.into());
         let check: [(&str, Value); 2] = [
             ("unused_after", super::DEFAULT_UNUSED_AFTER.into()),
             ("expect_clients", super::DEFAULT_CLIENTS.to_vec().into()),

@@ -23,6 +23,7 @@ use crate::check::{Acceptance, Policy, Severity};
 use crate::error::{Error, Result};
 use crate::mariadb::Access;
 use crate::name::escape;
+use crate::store::Retention;
 use crate::time::{Span, Zone};
 
 pub use layer::Layer;
@@ -33,6 +34,8 @@ const DEFAULT_SQLITE: &str = "/var/lib/conntracker/conntracker.sqlite";
 /// The database that holds the tables in MariaDB, unless told otherwise.
 pub const DEFAULT_DATABASE: &str = "conntrack";
 const DEFAULT_UNUSED_AFTER: &str = "90d";
+const DEFAULT_HOURS_KEPT: &str = "35d";
+const DEFAULT_DAYS_KEPT: &str = "400d";
 /// This machine.
 const DEFAULT_CLIENTS: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 /// Databases in which no tables of ours belong.
@@ -57,6 +60,8 @@ pub struct Config {
     pub mariadb: MariaDbConfig,
     /// The audited server, read over its unix socket.
     pub server: Access,
+    /// How long activity is kept.
+    pub activity: Retention,
     /// What `check` goes by.
     pub check: CheckConfig,
 }
@@ -165,6 +170,8 @@ pub fn load(
         "server.user",
         "server.password_file",
         "server.defaults_file",
+        "activity.hours_kept",
+        "activity.days_kept",
         "check.unused_after",
         "check.expect_clients",
         "check.only",
@@ -246,6 +253,7 @@ impl Settings {
         let mariadb = self.mariadb()?;
         Ok(Config {
             server: self.server(&mariadb.access)?,
+            activity: self.activity()?,
             check: self.check()?,
             audit_log: self.list("audit_log", |path| match path {
                 "" => Err("a path is empty".into()),
@@ -332,12 +340,23 @@ impl Settings {
         })
     }
 
+    fn activity(&self) -> Result<Retention> {
+        const KEY: &str = "activity.days_kept";
+        let hours = self.span("activity.hours_kept", DEFAULT_HOURS_KEPT)?;
+        let days = self.span(KEY, DEFAULT_DAYS_KEPT)?;
+        if days < hours {
+            return Err(self.wrong(KEY, "it is shorter than activity.hours_kept"));
+        }
+        Ok(Retention {
+            hours,
+            days,
+            ..Retention::default()
+        })
+    }
+
     fn check(&self) -> Result<CheckConfig> {
         const KEY: &str = "check.unused_after";
-        let text = self.text(KEY)?;
-        let text = text.as_deref().unwrap_or(DEFAULT_UNUSED_AFTER);
-        let unused_after =
-            Span::parse(text).map_err(|message| self.wrong(KEY, &escape(message.as_bytes())))?;
+        let unused_after = self.span(KEY, DEFAULT_UNUSED_AFTER)?;
         if unused_after.0 == 0 {
             return Err(self.wrong(KEY, "it is zero: every account would be unused"));
         }
@@ -420,6 +439,13 @@ impl Settings {
             Some(text) if text.is_empty() => Err(self.wrong(key, "it is empty")),
             text => Ok(text),
         }
+    }
+
+    /// The time span `key`.
+    fn span(&self, key: &str, default: &str) -> Result<Span> {
+        let text = self.text(key)?;
+        let span = Span::parse(text.as_deref().unwrap_or(default));
+        span.map_err(|message| self.wrong(key, &escape(message.as_bytes())))
     }
 
     fn value<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {

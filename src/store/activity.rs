@@ -153,7 +153,7 @@ impl Ends {
 }
 
 /// Behind this no record can be right. Rows there would fold and drop all others.
-pub(super) fn end_of_time(now: UtcSeconds) -> UtcSeconds {
+pub fn end_of_time(now: UtcSeconds) -> UtcSeconds {
     UtcSeconds(now.0.saturating_add(DAY))
 }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use chrono::NaiveDateTime;
 use conntracker::audit_log::source;
 use conntracker::ingest::{Settings, ingest};
+use conntracker::store::Retention;
 use conntracker::store::Sqlite;
 use conntracker::time::{UtcSeconds, Zone};
 use flate2::Compression;
@@ -701,6 +702,7 @@ fn pass(log: &Path, zone: &str, store: &mut Sqlite) -> Told {
     let settings = Settings {
         zone: Zone::parse(zone).expect("a zone"),
         server_name: None,
+        retention: Retention::default(),
     };
     let (logs, errors) = source::find(&[log.to_owned()]);
     assert!(errors.is_empty(), "{}: {errors:?}", log.display());

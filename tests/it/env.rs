@@ -1,6 +1,7 @@
 //! Runs the binary in a folder of its own, with an environment that holds nothing of the machine's,
 //! and says everything that one wants to know when it did not do what it should.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -10,6 +11,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use conntracker::name::Name;
+use conntracker::store::{Activity, ActivityFilter, Sqlite, Store};
 use rustix::process::{Pid, Signal};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -209,6 +212,45 @@ impl TestEnv {
         Figures::reported(&self.accounts(), &self.failures())
     }
 
+    /// When each name was used, of all servers.
+    pub(crate) fn activity(&self) -> Vec<Activity> {
+        let mut store = Sqlite::open_read_only(&self.sqlite).expect("a store");
+        let mut servers: Vec<_> = self
+            .accounts()
+            .iter()
+            .filter_map(|row| row["server"].as_str().map(Name::from))
+            .collect();
+        servers.dedup();
+        let mut rows = Vec::new();
+        for server in servers {
+            let filter = ActivityFilter {
+                server,
+                ..ActivityFilter::default()
+            };
+            let listed = store.activity(&filter, &mut |row| {
+                rows.push(row);
+                Ok(())
+            });
+            listed.expect("activity");
+        }
+        rows
+    }
+
+    /// What is kept by the hour adds up to the figures.
+    #[track_caller]
+    fn activity_adds_up(&self, expected: &Figures) {
+        let mut logins = BTreeMap::new();
+        let mut failures = 0;
+        for Activity { name, slot } in self.activity() {
+            failures += slot.failures;
+            if let (Some(name), 1..) = (name, slot.logins) {
+                let name = String::from_utf8(name.0).expect("a name");
+                *logins.entry(name).or_default() += slot.logins;
+            }
+        }
+        assert_eq!((logins, failures), expected.by_name(), "activity");
+    }
+
     /// Runs again and again, each run with nothing to say, until the figures are those expected: a
     /// run may hold a record back until it knows what follows. None may be too great, ever.
     #[track_caller]
@@ -235,6 +277,7 @@ impl TestEnv {
             Vec::<Value>::new(),
             "genuine records are in quarantine"
         );
+        self.activity_adds_up(expected);
     }
 
     /// Starts runs over the log and kills each at a random moment of its life: `rounds` of them, and
@@ -293,6 +336,20 @@ impl TestEnv {
         assert_eq!(
             self.failures(),
             fresh.failures(),
+            "many runs (left) against one (right)"
+        );
+        // Failures of a name stand where it was known when they were read.
+        let authenticated = |env: &Self| {
+            let mut rows = env.activity();
+            rows.retain(|row| row.slot.login_hours != 0);
+            for row in &mut rows {
+                row.slot.failures = 0;
+            }
+            rows
+        };
+        assert_eq!(
+            authenticated(self),
+            authenticated(&fresh),
             "many runs (left) against one (right)"
         );
     }

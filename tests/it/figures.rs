@@ -60,6 +60,15 @@ impl Figures {
         }
     }
 
+    /// Logins of each name, and all failures.
+    pub(crate) fn by_name(&self) -> (BTreeMap<String, u64>, u64) {
+        let mut logins = BTreeMap::new();
+        for ((name, _), count) in &self.connects {
+            *logins.entry(name.clone()).or_default() += count;
+        }
+        (logins, self.failures.values().sum())
+    }
+
     /// How many events these figures stand for.
     pub(crate) fn events(&self) -> u64 {
         self.connects.values().sum::<u64>() + self.failures.values().sum::<u64>()

@@ -23,6 +23,7 @@ use conntracker::checkpoint::Checkpoint;
 use conntracker::error::{Error, Result};
 use conntracker::ingest::{Outcome, Settings, ingest};
 use conntracker::name::Name;
+use conntracker::store::Retention;
 use conntracker::store::{
     AccountFilter, AccountStatus, AccountUse, Activity, ActivityFilter, Batch, Commit, Coverage,
     Doubtful, FailedConnect, ProxiedAccount, Sqlite, Status, Store,
@@ -184,6 +185,7 @@ impl Sequence {
             settings: Settings {
                 zone: Zone::parse(ZONE).unwrap(),
                 server_name: None,
+                retention: Retention::default(),
             },
             actions: vec![format!("keep {rotations} rotated files")],
             gaps: Vec::new(),

@@ -1,6 +1,7 @@
 //! What a store promises: [`store_contract`] proves the contract of the trait, unchanged, for every
 //! backend. What is peculiar to one is in a file of its own.
 
+mod activity;
 mod mariadb;
 mod sqlite;
 
@@ -32,6 +33,7 @@ pub(crate) fn store_contract(open: impl Fn() -> Box<dyn Store>) {
     proxied_accounts_are_merged(&mut *open());
     a_status_takes_the_place_of_the_last_one(&mut *open());
     what_a_check_remembers_is_each_servers_own(&mut *open());
+    activity::contract(&mut *open(), &mut *open());
 }
 
 fn accounts_are_merged(store: &mut dyn Store) {

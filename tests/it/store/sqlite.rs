@@ -7,7 +7,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use conntracker::store::Sqlite;
+use conntracker::store::{ActivityFilter, Sqlite, Store};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -220,22 +220,39 @@ fn a_file_of_an_older_version_is_brought_up_to_date() {
     write_log(&env, "");
     env.collect();
     let db = Connection::open(env.sqlite_path()).unwrap();
-    db.execute_batch(
+    let older = [
         "DROP VIEW unused_accounts; DROP VIEW unknown_logins; DROP TABLE account_status;
-         DROP TABLE unexplained_logins; PRAGMA user_version = 1",
-    )
-    .unwrap();
-    // Whoever only reads changes nothing.
-    assert_eq!(names(&env), ["alice"]);
-    write_log(&env, BOB);
-    env.collect();
-    assert_eq!(names(&env), ["alice", "bob"]);
-    let version = db.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0));
-    assert_eq!(version, Ok(2));
-    let unused = db.query_row("SELECT count(*) FROM unused_accounts", [], |row| {
-        row.get::<_, i64>(0)
-    });
-    assert_eq!(unused, Ok(0));
+         DROP TABLE unexplained_logins; DROP VIEW activity_by_day; DROP TABLE activity;
+         PRAGMA user_version = 1",
+        "DROP VIEW activity_by_day; DROP TABLE activity; PRAGMA user_version = 2",
+    ];
+    let carol = BOB.replace("bob", "carol");
+    let both = format!("{BOB}{carol}");
+    let logs = [("", BOB), (BOB, &*both)];
+    for (sql, (before, after)) in older.iter().zip(logs) {
+        write_log(&env, before);
+        env.collect();
+        let known = names(&env);
+        db.execute_batch(sql).unwrap();
+        // Whoever only reads changes nothing.
+        assert_eq!(names(&env), known);
+        let mut reader = Sqlite::open_read_only(env.sqlite_path()).unwrap();
+        let filter = ActivityFilter {
+            server: "db1".into(),
+            ..ActivityFilter::default()
+        };
+        let read = reader.activity(&filter, &mut |row| panic!("{row:?}"));
+        read.unwrap();
+        write_log(&env, after);
+        env.collect();
+        assert_eq!(names(&env).len(), known.len() + 1);
+        let version = db.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0));
+        assert_eq!(version, Ok(3));
+        let count = |sql| db.query_row(sql, [], |row| row.get::<_, i64>(0));
+        assert_eq!(count("SELECT count(*) FROM unused_accounts"), Ok(0));
+        // From here on: nobody knows any more at which hours the others came in.
+        assert_eq!(count("SELECT sum(logins) FROM activity_by_day"), Ok(1));
+    }
 }
 
 #[test]
