@@ -4,6 +4,7 @@
 mod json;
 mod nagios;
 
+use std::collections::HashSet;
 use std::io::Write;
 
 use super::{Format, Look, Row, Value, print};
@@ -131,27 +132,27 @@ pub fn print_tables(checked: &Checked<'_>, look: &Look, mut out: impl Write) -> 
             "To be run by hand in a shell on the database host:",
         ),
     ] {
-        let steps = checked
-            .applied
-            .findings
-            .iter()
-            .flat_map(|finding| &finding.remedy);
-        let mut lines: Vec<&str> = Vec::new();
-        for line in steps
-            .filter(|step| step.place == place)
-            .flat_map(|step| step.text.lines())
-        {
-            // One [mariadbd] is enough, and so is one cure of two evils.
-            if !lines.contains(&line) {
-                lines.push(line);
-            }
-        }
+        let lines = remedies(&checked.applied.findings, place);
         if !lines.is_empty() {
             writeln!(out, "\n{heading}\n{}", lines.join("\n"))?;
         }
     }
     out.flush()?;
     Ok(())
+}
+
+/// The remedies of one place, line by line. One `[mariadbd]` is enough, and so is one cure of two evils.
+pub(super) fn remedies<'a>(
+    findings: impl IntoIterator<Item = &'a Finding>,
+    place: Place,
+) -> Vec<&'a str> {
+    let steps = findings.into_iter().flat_map(|finding| &finding.remedy);
+    let mut lines: Vec<&str> = Vec::new();
+    let mut seen = HashSet::new();
+    for step in steps.filter(|step| step.place == place) {
+        lines.extend(step.text.lines().filter(|line| seen.insert(*line)));
+    }
+    lines
 }
 
 fn print_accounts(judged: &Judged<'_>, look: &Look, mut out: impl Write) -> Result<()> {

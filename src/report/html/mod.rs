@@ -10,6 +10,7 @@
 mod accounts;
 mod chart;
 mod failures;
+mod findings;
 mod rhythm;
 
 use std::io::Write;
@@ -22,10 +23,11 @@ use sha2::{Digest, Sha256};
 use self::accounts::{Account, Client, Unexplained};
 use self::chart::Bar;
 use self::failures::Sources;
+use self::findings::{Accepted, Group};
 use self::rhythm::{DAYS, WEEK};
 use super::check::Checked;
 use super::table::{harmless, shown};
-use crate::check::{Finding, LogEvidence, Place, Severity};
+use crate::check::{LogEvidence, Severity};
 use crate::error::Result;
 use crate::store::{AccountStatus, Doubtful};
 use crate::time::{Span, UtcSeconds, Zone};
@@ -98,8 +100,8 @@ struct Html {
     unasked: Option<String>,
     critical: usize,
     warnings: usize,
-    findings: Vec<Found>,
-    accepted: Vec<(Found, String, String)>,
+    findings: Vec<Group>,
+    accepted: Vec<Accepted>,
     unchecked: Vec<(String, String)>,
     unknown: Vec<String>,
     covered: Option<(When, When, String)>,
@@ -117,16 +119,6 @@ struct Html {
     sources: Sources,
     doubts: Vec<Doubt>,
     older_doubts: usize,
-}
-
-/// A finding, harmless to show.
-struct Found {
-    severity: &'static str,
-    check: &'static str,
-    rules: &'static str,
-    subject: String,
-    message: String,
-    steps: Vec<(&'static str, String)>,
 }
 
 /// A record that was not believed.
@@ -198,15 +190,8 @@ impl Html {
             unasked: page.unasked.map(harmless),
             critical: checked.count(Severity::Critical),
             warnings: checked.count(Severity::Warning),
-            findings: applied.findings.iter().map(Found::of).collect(),
-            accepted: applied
-                .accepted
-                .iter()
-                .map(|one| {
-                    let until = one.until.to_string();
-                    (Found::of(&one.finding), harmless(&one.reason), until)
-                })
-                .collect(),
+            findings: findings::by_check(&applied.findings),
+            accepted: applied.accepted.iter().map(Accepted::of).collect(),
             unchecked: checked
                 .unchecked()
                 .into_iter()
@@ -269,28 +254,6 @@ impl Html {
             .filter(|(state, _)| is_unused(state))
             .map(|(_, count)| count)
             .sum()
-    }
-}
-
-impl Found {
-    fn of(finding: &Finding) -> Self {
-        let place = |place| match place {
-            Place::Sql => "In mariadb, as an administrator",
-            Place::Options => "In a file of options, then restart the server",
-            Place::Shell => "In a shell on the database host",
-        };
-        let text = |text: &str| text.lines().map(harmless).collect::<Vec<_>>().join("\n");
-        let steps = finding.remedy.iter();
-        Self {
-            severity: finding.severity.name(),
-            check: finding.check.id,
-            rules: finding.check.rules,
-            subject: harmless(&finding.subject),
-            message: harmless(&finding.message),
-            steps: steps
-                .map(|step| (place(step.place), text(&step.text)))
-                .collect(),
-        }
     }
 }
 
