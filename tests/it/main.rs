@@ -26,6 +26,7 @@ mod live;
 mod mariadb;
 mod model;
 mod oracle;
+mod page;
 mod properties;
 mod random;
 mod readme;

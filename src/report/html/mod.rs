@@ -114,7 +114,7 @@ struct Html {
     unexplained: Unexplained,
     newest_use: Option<When>,
     week: Option<WeekMap>,
-    first_day: Option<When>,
+    first_day: Option<String>,
     days: Option<Days>,
     sources: Sources,
     doubts: Vec<Doubt>,
@@ -231,7 +231,7 @@ impl Html {
             newest_use: When::of(accounts::newest(&log.logins), zone),
             accounts,
             week: WeekMap::of(rhythms, zone),
-            first_day: When::of(rhythms.first_day(), zone),
+            first_day: rhythms.first_day().map(date),
             days: Days::of(&days),
             sources: failures::by_source(&log.failures, zone),
             doubts: newest_doubts.map(|one| Doubt::of(one, zone)).collect(),
@@ -273,8 +273,9 @@ impl Doubt {
 impl WeekMap {
     fn of(rhythms: &Rhythms, zone: &Zone) -> Option<Self> {
         let since = When::at(rhythms.first_hour?, zone);
-        let most = rhythms.server.iter().copied().max().unwrap_or(0);
-        let steps = rhythm::steps(most);
+        let used = || rhythms.server.iter().copied().filter(|logins| *logins > 0);
+        let ends = used().min().zip(used().max());
+        let steps = ends.map_or_else(Vec::new, |(least, most)| rhythm::steps(least, most));
         let level = |logins: u64| match logins {
             0 => 0,
             logins => 1 + steps.iter().take_while(|end| logins > **end).count(),
@@ -285,7 +286,8 @@ impl WeekMap {
             short: short(*logins),
         };
         let days = DAYS.iter().zip(rhythms.server.chunks_exact(WEEK / 7));
-        let starts = std::iter::once(1).chain(steps.iter().map(|end| end + 1));
+        let least = ends.map_or(1, |(least, _)| least);
+        let starts = std::iter::once(least).chain(steps.iter().map(|end| end + 1));
         let range = |(start, end): (u64, &u64)| match start == *end {
             true => short(start),
             false => format!("{}–{}", short(start), short(*end)),
@@ -315,17 +317,18 @@ fn short(number: u64) -> String {
 
 impl Days {
     fn of(days: &[(UtcSeconds, rhythm::Day)]) -> Option<Self> {
-        let row = |(start, day): &(UtcSeconds, rhythm::Day)| {
-            let mut date = start.rfc3339();
-            date.truncate(10);
-            (date, day.logins, day.failures)
-        };
+        let row =
+            |(start, day): &(UtcSeconds, rhythm::Day)| (date(*start), day.logins, day.failures);
         (!days.is_empty()).then(|| Self {
             logins: chart::bars(days, |day| day.logins),
             failures: chart::bars(days, |day| day.failures),
             rows: days.iter().map(row).collect(),
         })
     }
+}
+
+fn date(at: UtcSeconds) -> String {
+    at.rfc3339().chars().take_while(|c| *c != 'T').collect()
 }
 
 /// How a policy (CSP) names a script or a style sheet that stands in the page.

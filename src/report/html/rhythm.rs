@@ -177,21 +177,17 @@ pub(super) fn in_digits(week: &Week) -> String {
     week.chunks_exact(2).filter_map(digit).collect()
 }
 
-/// Upper ends of the steps from 1 to `most`, each step several times as great as the one before.
-pub(super) fn steps(most: u64) -> Vec<u64> {
+/// Upper ends of the steps from `least` (1 or more) to `most`, each step so many times as great as the
+/// one before.
+pub(super) fn steps(least: u64, most: u64) -> Vec<u64> {
     const STEPS: i32 = 5;
-    let mut ends: Vec<u64> = (1..=STEPS)
-        .map(|step| {
-            (most as f64)
-                .powf(f64::from(step) / f64::from(STEPS))
-                .round() as u64
-        })
-        .collect();
-    if let Some(last) = ends.last_mut() {
-        *last = most;
-    }
+    let ratio = most as f64 / least as f64;
+    let end = |step: i32| match step {
+        STEPS => most,
+        step => (least as f64 * ratio.powf(f64::from(step) / f64::from(STEPS))).round() as u64,
+    };
+    let mut ends: Vec<u64> = (1..=STEPS).map(end).collect();
     ends.dedup();
-    ends.retain(|end| *end > 0);
     ends
 }
 
@@ -280,10 +276,10 @@ mod tests {
 
     #[test]
     fn steps_end_at_the_most() {
-        assert_eq!(steps(0), [0; 0]);
-        assert_eq!(steps(1), [1]);
-        assert_eq!(steps(3), [1, 2, 3]);
-        assert_eq!(steps(100_000), [10, 100, 1_000, 10_000, 100_000]);
+        assert_eq!(steps(1, 1), [1]);
+        assert_eq!(steps(1, 3), [1, 2, 3]);
+        assert_eq!(steps(1, 100_000), [10, 100, 1_000, 10_000, 100_000]);
+        assert_eq!(steps(100, 132), [106, 112, 118, 125, 132]);
     }
 
     #[test]
