@@ -20,6 +20,7 @@ mod faults;
 mod figures;
 mod flag;
 mod galera;
+mod grafana;
 mod honest;
 mod kill;
 mod live;
