@@ -85,7 +85,11 @@
         ));
       });
     const legend = make('p', { className: 'legend' });
-    levels.forEach((level, at) => legend.append(make('span', { className: `swatch d${at}` }), ` ${level} `));
+    levels.forEach((level, at) => {
+      const key = make('span', { className: 'key' });
+      key.append(make('span', { className: `swatch d${at}` }), ` ${level}`);
+      legend.append(key, ' ');
+    });
     const week = make('div', { className: 'own' });
     week.append(picture, legend);
     return week;

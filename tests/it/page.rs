@@ -253,7 +253,7 @@ fn tables_sort_and_filter_by_click_and_by_key() {
         rows.iter().filter_map(number).sum()
     };
     // The report came in itself, after the log had been read.
-    let connects = column(&page, "accounts-t", 5);
+    let connects = column(&page, "accounts-t", 4);
     let accounts: Vec<_> = env
         .accounts()
         .iter()
