@@ -131,28 +131,46 @@ pub(super) fn in_words(week: &Week) -> String {
         }
     }
     if parts.iter().map(|(_, _, spans)| spans.len()).sum::<usize>() > MAX_SPANS {
-        let (most, _) = (0..WEEK).fold((0, 0), |(most, days), hour| match week[hour] {
-            more if more > days => (hour, more),
-            _ => (most, days),
-        });
-        let (day, hour) = (DAYS[most / 24], most % 24);
-        return format!(
-            "{used} hours of the week, most often {day} {hour}–{}",
-            hour + 1
-        );
+        return roughly(week);
     }
-    let part = |(first, last, spans): (usize, usize, Vec<String>)| {
-        let days = match (first, last) {
-            (0, 6) => "daily".to_owned(),
-            (first, last) if first == last => DAYS[first].to_owned(),
-            (first, last) => format!("{}–{}", DAYS[first], DAYS[last]),
-        };
-        match &spans[..] {
-            [all] if all == "0–24" => days,
-            spans => format!("{days} {}", spans.join(" and ")),
-        }
+    let part = |(first, last, spans): (usize, usize, Vec<String>)| match &spans[..] {
+        [all] if all == "0–24" => days_in_words(first, last),
+        spans => format!("{} {}", days_in_words(first, last), spans.join(" and ")),
     };
     parts.into_iter().map(part).collect::<Vec<_>>().join(", ")
+}
+
+fn days_in_words(first: usize, last: usize) -> String {
+    match (first, last) {
+        (0, 6) => "daily".into(),
+        (first, last) if first == last => DAYS[first].into(),
+        (first, last) => format!("{}–{}", DAYS[first], DAYS[last]),
+    }
+}
+
+/// What can be said of hours that follow no simple rule: within which they lie, or when most are.
+fn roughly(week: &Week) -> String {
+    let used = || (0..WEEK).filter(|hour| week[*hour] > 0);
+    let ends = |of: fn(usize) -> usize| used().map(of).min().zip(used().map(of).max());
+    let bounds = ends(|hour| hour / 24).zip(ends(|hour| hour % 24));
+    match bounds {
+        None => String::new(),
+        Some((_, (0, 23))) => {
+            // Of several the first.
+            let most = used().max_by_key(|hour| (week[*hour], std::cmp::Reverse(*hour)));
+            let (day, hour) = most.map_or((0, 0), |most| (most / 24, most % 24));
+            let count = used().count();
+            let day = DAYS[day];
+            format!(
+                "{count} hours of the week, most often {day} {hour}–{}",
+                hour + 1
+            )
+        }
+        Some(((first_day, last_day), (first, last))) => {
+            let days = days_in_words(first_day, last_day);
+            format!("{days} between {first} and {}", last + 1)
+        }
+    }
 }
 
 fn spans(day: &[u16]) -> Vec<String> {
@@ -260,8 +278,15 @@ mod tests {
         let nightly: Vec<_> = (0..7).map(|day| day * 24 + 3..day * 24 + 4).collect();
         assert_eq!(words(&nightly), "daily 3–4");
         assert_eq!(words(&[0..1, 5..6, 167..168]), "Mon 0–1 and 5–6, Sun 23–24");
-        let scattered: Vec<_> = (0..9).map(|n| n * 17..n * 17 + 1).collect();
-        assert_eq!(words(&scattered), "9 hours of the week, most often Mon 0–1");
+        let scattered: Vec<_> = (0..10).map(|n| n * 17..n * 17 + 1).collect();
+        assert_eq!(
+            words(&scattered),
+            "10 hours of the week, most often Mon 0–1"
+        );
+        let holes: Vec<_> = (0..5)
+            .flat_map(|day| [7, 9, 12 + day].map(|hour| day * 24 + hour..day * 24 + hour + 1))
+            .collect();
+        assert_eq!(words(&holes), "Mon–Fri between 7 and 17");
         assert_eq!(words(&[]), "");
     }
 
