@@ -41,10 +41,11 @@
   // Filters: every word must stand in the row.
   for (const form of all('form.filter')) {
     const rows = [...document.getElementById(form.dataset.for).tBodies[0].rows];
-    const texts = rows.map((row) => row.textContent.toLowerCase());
+    let texts;
     const [text, state, count] = ['input', 'select', 'output'].map((name) => form.querySelector(name));
     const filter = () => {
       const words = text.value.toLowerCase().split(/\s+/).filter(Boolean);
+      texts ??= words.length > 0 ? rows.map((row) => row.textContent.toLowerCase()) : undefined;
       let shown = 0;
       rows.forEach((row, at) => {
         const fits = words.every((word) => texts[at].includes(word))
@@ -52,7 +53,8 @@
         row.hidden = !fits;
         shown += fits;
       });
-      count.value = shown === rows.length ? `${rows.length} rows` : `${shown} of ${rows.length} rows`;
+      const all = `${rows.length} ${rows.length === 1 ? 'row' : 'rows'}`;
+      count.value = shown === rows.length ? all : `${shown} of ${all}`;
     };
     form.addEventListener('input', filter);
     form.addEventListener('submit', (event) => event.preventDefault());

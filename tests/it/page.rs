@@ -4,7 +4,7 @@
 mod browser;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
 
 use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -211,6 +211,76 @@ fn should_a_script_get_into_the_page_it_would_not_run() {
 }
 
 #[test]
+fn the_file_appears_whole_and_is_not_for_others() {
+    let env = TestEnv::new();
+    let log: Vec<_> = (0..2_000_u32)
+        .flat_map(|n| {
+            session(
+                i64::from(2_000 - n),
+                format!("app_{n:04}").as_bytes(),
+                "10.0.0.1",
+                n + 10,
+            )
+        })
+        .collect();
+    fs::write(env.log_path(), log).expect("a log");
+    env.collect();
+    let report = |path: &str| env.run(&["report", "--html", path, "--socket", "/nowhere/sock"]);
+    let page = report("-").exits_with(3).stdout();
+    assert!(
+        page.starts_with("<!doctype html>") && page.ends_with("</html>\n"),
+        "{page}"
+    );
+    assert_eq!(page.matches("<th scope=row>app_").count(), 2_000);
+    assert!(page.len() < 1_000_000, "{} bytes", page.len());
+
+    let (path, link) = (env.path("page.html"), env.path("link.html"));
+    fs::write(&path, "old").expect("a page");
+    symlink("page.html", &link).expect("a link");
+    report("link.html").exits_with(3);
+    assert!(link.is_symlink(), "a link stays a link");
+    let length = fs::read_to_string(&path).expect("the page").len();
+    assert!(length.abs_diff(page.len()) < 100, "{length}");
+    let mode = fs::metadata(&path).expect("the page").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    report("/dev/null").exits_with(3);
+    let null = fs::metadata("/dev/null").expect("/dev/null").file_type();
+    assert!(null.is_char_device(), "a device stays a device");
+    report("nowhere/page.html")
+        .exits_with(3)
+        .complains("nowhere/page.html: No such file");
+    assert!(!env.listing().contains(".tmp"), "{}", env.listing());
+}
+
+#[test]
+fn what_check_tells_once_it_tells_after_a_report_too() {
+    let server = Server::start(&[]);
+    let env = asking(&server);
+    env.run(&["check"]);
+    administrator(&server, "CREATE USER newcomer@localhost ACCOUNT LOCK");
+    let page = env.run(&["report", "--html", "-"]).exits_with(0).stdout();
+    let tells = |text: &str| text.contains("new-account") && text.contains("newcomer");
+    assert!(tells(&page));
+    let check = env.run(&["check", "--format", "json"]).stdout();
+    assert!(tells(&check), "{check}");
+    assert!(
+        !env.run(&["report", "--html", "-"])
+            .stdout()
+            .contains("new-account")
+    );
+}
+
+/// An environment that reads this server's log and asks it.
+fn asking(server: &Server) -> TestEnv {
+    let text = format!(
+        "audit_log = ['{}']\ntime_zone = 'UTC'\n[server]\nsocket = '{}'\nuser = 'root'\n",
+        server.audit_log().display(),
+        server.address().socket.display()
+    );
+    TestEnv::reading(server.audit_log()).configured("page.toml", &text)
+}
+
+#[test]
 fn tables_sort_and_filter_by_click_and_by_key() {
     let server = Server::start(&[]);
     administrator(
@@ -218,14 +288,7 @@ fn tables_sort_and_filter_by_click_and_by_key() {
         "CREATE USER app@localhost; CREATE USER zoe@'%'; CREATE ROLE readers;
          CREATE USER `<b>\"it's\"`@'10.0.0.%' ACCOUNT LOCK; CREATE USER gone@localhost ACCOUNT LOCK",
     );
-    let env = TestEnv::reading(server.audit_log()).configured(
-        "page.toml",
-        &format!(
-            "audit_log = ['{}']\ntime_zone = 'UTC'\n[server]\nsocket = '{}'\nuser = 'root'\n",
-            server.audit_log().display(),
-            server.address().socket.display()
-        ),
-    );
+    let env = asking(&server);
     let path = env.path("page.html");
     env.run(&["report", "--html", path.to_str().expect("a path")])
         .exits_with(0);

@@ -62,6 +62,8 @@ pub struct Page<'a> {
 pub fn print(page: &Page<'_>, mut out: impl Write) -> Result<()> {
     let html = Html::of(page);
     html.write_into(&mut out)?;
+    // The template ends without the end of its last line.
+    writeln!(out)?;
     out.flush()?;
     Ok(())
 }
@@ -183,7 +185,11 @@ impl Html {
             style_hash: hash(STYLE),
             script_hash: hash(SCRIPT),
             version: env!("CARGO_PKG_VERSION"),
-            server: shown(checked.server),
+            server: match checked.server.0.is_empty() {
+                // Nothing was read, nobody was asked.
+                true => "server without a name".into(),
+                false => checked.server.escaped(),
+            },
             server_version: checked.facts.map(|facts| harmless(&facts.version)),
             zone: zone.to_string(),
             made: at(checked.checked_at),
