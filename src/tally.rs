@@ -1,7 +1,7 @@
 //! Believed records become the use of each account.
 //!
-//! A [`Tally`] holds what one step of a run adds to a store. It is bounded: accounts by handing
-//! over a full batch ([`Tally::is_full`]), failures and doubtful records by folding the excess.
+//! A [`Tally`] holds what one step of a run adds to a store. It is bounded: accounts and hours by
+//! handing over a full batch ([`Tally::is_full`]), failures and doubtful records by folding the excess.
 //! Figures of two tallies merge to those of one over all, so it does not matter where a run ended.
 
 mod hours;

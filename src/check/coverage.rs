@@ -50,6 +50,23 @@ impl Covered {
         covered
     }
 
+    /// How much of the time between the two is covered, in seconds.
+    pub fn time(&self, from: UtcSeconds, to: UtcSeconds) -> i64 {
+        let Some((first, last)) = self.span else {
+            return 0;
+        };
+        let (from, to) = (from.max(first), to.min(last));
+        let missing = |gap: &Gap| (gap.to.min(to).0 - gap.from.max(from).0).max(0);
+        (to.0 - from.0 - self.gaps.iter().map(missing).sum::<i64>()).max(0)
+    }
+
+    /// Whether all of the time between the two is covered.
+    pub fn is_whole(&self, from: UtcSeconds, to: UtcSeconds) -> bool {
+        self.span
+            .is_some_and(|(first, last)| first <= from && to <= last)
+            && self.gaps.iter().all(|gap| gap.to < from || to < gap.from)
+    }
+
     /// Why a login since `from` may have been missed; none if the log covers all of that time.
     /// The newest record may be `fresh` seconds old at `now`.
     pub fn may_hide(&self, from: UtcSeconds, now: UtcSeconds, fresh: i64) -> Option<String> {
@@ -128,6 +145,35 @@ mod tests {
             gaps(&Covered::of(vec![span(5, 6, None), span(8, 9, None)])),
             [(6, 8)]
         );
+    }
+
+    #[test]
+    fn tells_how_much_of_a_time_is_covered() {
+        let spans = vec![
+            span(100, 200, None),
+            span(300, 400, Some("lost")),
+            span(400, 500, Some("somebody came in")),
+        ];
+        let covered = Covered::of(spans);
+        let at = UtcSeconds;
+        for (from, to, time, whole) in [
+            (0, 1_000, 300, false),
+            (100, 199, 99, true),
+            (100, 250, 100, false),
+            (210, 290, 0, false),
+            (250, 350, 50, false),
+            (301, 399, 98, true),
+            // A gap without length hides a login all the same.
+            (301, 401, 100, false),
+            (401, 500, 99, true),
+            (401, 501, 99, false),
+            (600, 700, 0, false),
+        ] {
+            assert_eq!(covered.time(at(from), at(to)), time, "{from} to {to}");
+            assert_eq!(covered.is_whole(at(from), at(to)), whole, "{from} to {to}");
+        }
+        assert_eq!(Covered::default().time(at(0), at(1)), 0);
+        assert!(!Covered::default().is_whole(at(0), at(1)));
     }
 
     #[test]

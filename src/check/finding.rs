@@ -152,6 +152,8 @@ pub struct Outcome {
     pub findings: Vec<Finding>,
     /// What could not be checked.
     pub unchecked: Vec<Unchecked>,
+    /// Checks that do not know enough yet: nothing is wrong with that, but they have not passed.
+    pub too_early: Vec<&'static Check>,
 }
 
 impl Outcome {
@@ -170,10 +172,17 @@ impl Outcome {
         }
     }
 
+    /// Says that these checks need more history.
+    pub fn too_early(&mut self, ids: &[&str]) {
+        self.too_early
+            .extend(ids.iter().map(|id| registry::get(id)));
+    }
+
     /// Adds what others came to.
     pub fn add(&mut self, other: Self) {
         self.findings.extend(other.findings);
         self.unchecked.extend(other.unchecked);
+        self.too_early.extend(other.too_early);
     }
 }
 

@@ -32,12 +32,37 @@ pub struct LogMemory {
     pub attempts: Vec<Attempts>,
     /// Logins from hosts that are not expected.
     pub unexpected: Vec<SeenLogin>,
+    /// What was told of hours and days that had not ended.
+    pub rhythm: Vec<Told>,
     /// End of the newest gap.
     pub gap: Option<UtcSeconds>,
     /// How many records were in doubt, and where the newest of them stands.
     pub doubts: u64,
     /// Connection id and offset of the newest of them.
     pub last_doubt: Option<(u64, u64)>,
+}
+
+/// Something unusual that was told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// The user name.
+    pub name: Name,
+    /// The hour or the day.
+    pub start: UtcSeconds,
+    /// What was unusual.
+    pub what: What,
+}
+
+/// What may be unusual.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    /// A login at this hour.
+    Time,
+    /// The number of logins.
+    Logins,
+    /// The number of failures.
+    Failures,
 }
 
 /// Refused attempts from a host; of all hosts without a row of their own, if it has no name.

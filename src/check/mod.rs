@@ -22,6 +22,7 @@ pub mod memory;
 mod network;
 mod policy;
 pub mod registry;
+pub mod rhythm;
 mod rights;
 mod run;
 mod state;

@@ -55,6 +55,8 @@ pub struct Applied {
     pub accepted: Vec<Accepted>,
     /// What could not be checked.
     pub unchecked: Vec<Unchecked>,
+    /// Checks that need more history; not told, but not passed.
+    pub too_early: Vec<&'static Check>,
 }
 
 impl Policy {
@@ -73,7 +75,10 @@ impl Policy {
 
     /// What of `outcome` the owner wants to be told.
     pub fn apply(&self, outcome: Outcome, now: UtcSeconds) -> Applied {
-        let mut applied = Applied::default();
+        let mut applied = Applied {
+            too_early: outcome.too_early,
+            ..Applied::default()
+        };
         for mut finding in outcome.findings {
             if !self.wants(finding.check) {
                 continue;

@@ -47,7 +47,7 @@ const fn check(
 
 /// All checks, in the order in which they are told.
 #[rustfmt::skip]
-pub static CHECKS: [Check; 31] = [
+pub static CHECKS: [Check; 33] = [
     check("bind-address", Warning, Needs::Server, "TCP is for this machine only", "CIS 2.9"),
     check("listening-sockets", Critical, Needs::Server, "The server listens where its settings say", "CIS 2.9"),
     check("unix-socket", Critical, Needs::Server, "Nobody else can put himself in the socket's place", "CIS 2.8"),
@@ -66,6 +66,8 @@ pub static CHECKS: [Check; 31] = [
     check("login-burst", Critical, Needs::Log, "Nobody tries many names from one place", ""),
     check("guessed-password", Critical, Needs::Log, "No login succeeded after many refusals", ""),
     check("failing-account", Warning, Needs::Log, "No client only ever fails", ""),
+    check("unusual-time", Warning, Needs::Log, "Every account logs in at its usual hours", ""),
+    check("unusual-rate", Warning, Needs::Log, "No account logs in far more often than ever", ""),
     check("anonymous-account", Critical, Needs::Server, "No account is for anybody", ""),
     check("root-remote", Critical, Needs::Server, "root comes in on this machine only", ""),
     check("empty-password", Critical, Needs::Server, "No account is open without a password", ""),

@@ -6,6 +6,7 @@ use super::expected::Client;
 use super::finding::{Finding, Outcome};
 use super::memory::{LogMemory, Memory};
 use super::registry::{CHECKS, Needs};
+use super::rhythm::Rhythm;
 use super::{Covered, Judged, changes, clients, log, logins, network};
 use crate::machine::Machine;
 use crate::name::Name;
@@ -24,6 +25,8 @@ pub struct LogEvidence {
     pub failures: Vec<FailedConnect>,
     /// Records that were not believed, oldest first.
     pub doubts: Vec<Doubtful>,
+    /// When each name came in; none if no log was read.
+    pub rhythm: Option<Rhythm>,
     /// How many passes over the log there were.
     pub passes: u64,
 }
@@ -123,6 +126,10 @@ fn of_the_log(evidence: &Evidence<'_>, read: &LogEvidence, outcome: &mut Outcome
             outcome,
         ),
         unexpected: clients::logged_in(&read.logins, evidence.expected, &known.unexpected, outcome),
+        rhythm: match &read.rhythm {
+            Some(rhythm) => rhythm.check(&read.covered, &known.rhythm, outcome),
+            None => known.rhythm.clone(),
+        },
         gap: read.covered.gaps.iter().map(|gap| gap.to).max(),
         doubts: read.doubts.len() as u64,
         last_doubt: read.doubts.last().map(log::mark),

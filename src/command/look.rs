@@ -10,6 +10,7 @@ use log::error;
 use crate::audit_log::source;
 use crate::check::memory::Memory;
 use crate::check::registry::Needs;
+use crate::check::rhythm::Rhythm;
 use crate::check::{Covered, CrossCheck, Evidence, Judged, LogEvidence, Policy};
 use crate::checkpoint::Checkpoint;
 use crate::config::Config;
@@ -19,7 +20,8 @@ use crate::name::Name;
 use crate::report::{self, Checked};
 use crate::server::{self, Facts, HostResolver};
 use crate::store::{
-    AccountFilter, AccountStatus, MAX_UNEXPLAINED, ProxiedAccount, Status, Store, UnexplainedLogin,
+    AccountFilter, AccountStatus, ActivityFilter, MAX_UNEXPLAINED, ProxiedAccount, Status, Store,
+    UnexplainedLogin,
 };
 use crate::time::{Span, UtcSeconds};
 
@@ -91,8 +93,13 @@ pub(super) fn look(
         Some(store) => {
             let checkpoints = store.checkpoints()?;
             let server = name_of_server(config, &store.describe(), &checkpoints, known)?;
-            let log = log_evidence(&mut **store, &checkpoints, &server)?;
             let past = Past::of(&mut **store, &server)?;
+            let mut log = log_evidence(&mut **store, &checkpoints, &server)?;
+            if let Some((_, newest)) = log.covered.span {
+                let read = past.memory.log.as_ref().and_then(|known| known.read);
+                let rhythm = Rhythm::new(config.time_zone, read, newest);
+                log.rhythm = Some(rhythm_of(&mut **store, &server, rhythm)?);
+            }
             (server, Ok(log), Some(past))
         }
     };
@@ -223,6 +230,26 @@ fn log_evidence(
         Ok(())
     })?;
     Ok(log)
+}
+
+/// Fills `rhythm`. Of the past, which is long, only what is needed is kept.
+fn rhythm_of(store: &mut dyn Store, server: &Name, mut rhythm: Rhythm) -> Result<Rhythm> {
+    let filter = |since| ActivityFilter {
+        server: server.clone(),
+        name: None,
+        since: Some(since),
+    };
+    store.activity(&filter(rhythm.judged_from()), &mut |row| {
+        rhythm.judge(row);
+        Ok(())
+    })?;
+    if let Some(since) = rhythm.learned_from() {
+        store.activity(&filter(since), &mut |row| {
+            rhythm.learn(&row);
+            Ok(())
+        })?;
+    }
+    Ok(rhythm)
 }
 
 /// What the store holds of a server beside its log.

@@ -282,6 +282,8 @@ impl Layer {
             _mariadb: Option<MariaDb>,
             #[serde(rename = "server")]
             _server: Option<Server>,
+            #[serde(rename = "activity")]
+            _activity: Option<Activity>,
             #[serde(rename = "check")]
             _check: Option<Check>,
         }
@@ -324,6 +326,14 @@ impl Layer {
             _password_file: Option<String>,
             #[serde(rename = "defaults_file")]
             _defaults_file: Option<String>,
+        }
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Activity {
+            #[serde(rename = "hours_kept")]
+            _hours_kept: Option<String>,
+            #[serde(rename = "days_kept")]
+            _days_kept: Option<String>,
         }
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]

@@ -157,6 +157,14 @@ fn a_wrong_setting_in_the_file_is_named() {
             "mariadb.database: it is the server's own; write a name",
         ),
         (
+            "[activity]\nhours_kept = '5 weeks'",
+            "activity.hours_kept: '5 weeks' is not a span of time: write 90d, 36h or 2w; write a time span",
+        ),
+        (
+            "[activity]\ndays_kept = '34d'",
+            "activity.days_kept: it is shorter than activity.hours_kept; write a time span, such as \"400d\"",
+        ),
+        (
             "[check]\nunused_after = '0d'",
             "check.unused_after: it is zero: every account would be unused; write a time span",
         ),

@@ -222,7 +222,7 @@ pub(super) fn plan<'a>(
         }
     }
     rows.retain(|row| row.slot.start >= drop);
-    // No name comes after those that stand for all others; it does in the table, where it is empty.
+    // Behind `start` the key goes on with `others`, then the name.
     let key = |row: &Added<'a>| (row.slot.hours, row.slot.start, row.name.is_none(), row.name);
     rows.sort_unstable_by_key(key);
     rows.dedup_by(|later, earlier| {

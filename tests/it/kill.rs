@@ -18,7 +18,7 @@ use crate::random::Random;
 
 #[test]
 fn killed_at_random_moments_while_the_log_rotates_each_record_counts_once() {
-    let env = TestEnv::new();
+    let env = env();
     let expected = while_written(env.log_path(), 1, || {
         let mut random = Random::new(2);
         env.collect_and_kill(100, || rotated(env.log_path()), &mut random);
@@ -29,7 +29,7 @@ fn killed_at_random_moments_while_the_log_rotates_each_record_counts_once() {
 
 #[test]
 fn two_runs_at_once_count_each_record_once() {
-    let env = TestEnv::new();
+    let env = env();
     let expected = while_written(env.log_path(), 3, || {
         let mut random = Random::new(4);
         for round in 0.. {
@@ -46,6 +46,11 @@ fn two_runs_at_once_count_each_record_once() {
     });
     env.collect_until(&expected);
     env.equals_a_single_pass(&expected);
+}
+
+/// The log is written fast: days pass, and hours are folded into them.
+fn env() -> TestEnv {
+    TestEnv::new().configured("kept.toml", "[activity]\nhours_kept = '1d'")
 }
 
 /// Does `work` while a thread writes a log, and returns what the log then holds.
@@ -158,7 +163,7 @@ impl Plugin {
     }
 
     fn record(&mut self, what: &str) {
-        let time = start() + TimeDelta::seconds((self.events / 20).into());
+        let time = start() + TimeDelta::minutes((self.events * 5).into());
         let line = format!("{},db1,{what}\n", time.format("%Y%m%d %H:%M:%S"));
         if self.random.chance(10) {
             // A reader may see half a line.

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod account_rows;
+mod activity;
 mod attacks;
 mod cases;
 mod check;

@@ -84,6 +84,7 @@ fn each_statement_finds_what_it_is_there_for() {
         "db1|app|203.0.113.5",
         "db1|203.0.113.9|2|2",
         "db1",
+        "db1|20",
         "db1",
     ];
     let statements = statements();

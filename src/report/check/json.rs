@@ -88,7 +88,8 @@ fn result(check: &Check, checked: &Checked<'_>) -> serde_json::Value {
     let is_of_use = matches!(check.id, "unused-account" | "never-used-account");
     let is_open = |verdict: &Verdict| verdict.state == State::Unknown;
     let verdicts = checked.judged.map(|judged| judged.verdicts.iter());
-    let open = is_of_use && verdicts.is_some_and(|mut verdicts| verdicts.any(is_open));
+    let open = is_of_use && verdicts.is_some_and(|mut verdicts| verdicts.any(is_open))
+        || applied.too_early.contains(&check);
     let result = if !checked.policy.wants(check) {
         "skipped"
     } else if applied

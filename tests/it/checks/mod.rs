@@ -8,6 +8,7 @@ mod audit;
 mod logins;
 mod network;
 mod output;
+mod rhythm;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
