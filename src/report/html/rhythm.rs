@@ -6,9 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{Datelike, Timelike};
 use hashbrown::HashMap;
 
+use crate::check::rhythm::LocalWeek;
 use crate::name::Name;
 use crate::store::activity::{DAY, HOUR};
 use crate::store::{Activity, Slot};
@@ -34,9 +34,7 @@ pub(super) type Week = [u16; WEEK];
 /// What was seen, and when. Takes the rows one by one: there may be a million.
 #[derive(Debug)]
 pub struct Rhythms {
-    zone: Zone,
-    /// The hours of the UTC day that was last looked at, as hours of the week.
-    looked_up: Option<(UtcSeconds, [usize; 24])>,
+    local: LocalWeek,
     /// All logins by hour of the week, as far as they are kept by hour.
     pub(super) server: [u64; WEEK],
     /// Beginning of the first hour among them.
@@ -50,8 +48,7 @@ impl Rhythms {
     /// Nothing was seen yet.
     pub fn new(zone: Zone) -> Self {
         Self {
-            zone,
-            looked_up: None,
+            local: LocalWeek::new(zone),
             server: [0; WEEK],
             first_hour: None,
             days: BTreeMap::new(),
@@ -66,9 +63,8 @@ impl Rhythms {
         let sum = self.days.entry(day).or_default();
         sum.logins += slot.logins;
         sum.failures += slot.failures;
-        let hours = self.hours_of(day);
         if slot.hours == 1 {
-            self.server[hours[((slot.start.0 - day.0) / HOUR) as usize % 24]] += slot.logins;
+            self.server[self.local.hour(slot.start)] += slot.logins;
             let first = self.first_hour.get_or_insert(slot.start);
             *first = slot.start.min(*first);
         }
@@ -79,10 +75,9 @@ impl Rhythms {
             .names
             .entry(name)
             .or_insert_with(|| Box::new([0; WEEK]));
-        for (bit, hour) in hours.into_iter().enumerate() {
-            if slot.login_hours >> bit & 1 == 1 {
-                week[hour] = week[hour].saturating_add(1);
-            }
+        for hour in (0..24).filter(|hour| slot.login_hours >> hour & 1 == 1) {
+            let days = &mut week[self.local.hour(UtcSeconds(day.0 + hour * HOUR))];
+            *days = days.saturating_add(1);
         }
     }
 
@@ -94,22 +89,6 @@ impl Rhythms {
     /// Beginning of the first day of which anything is known.
     pub(super) fn first_day(&self) -> Option<UtcSeconds> {
         self.days.keys().next().copied()
-    }
-
-    /// The hours of a UTC day as hours of the week in the zone. Rows come by time, so that one day is
-    /// looked up for all of its names.
-    fn hours_of(&mut self, day: UtcSeconds) -> [usize; 24] {
-        match self.looked_up {
-            Some((known, hours)) if known == day => hours,
-            _ => {
-                let hours = std::array::from_fn(|hour| {
-                    let at = self.zone.at(UtcSeconds(day.0 + hour as i64 * HOUR));
-                    at.weekday().num_days_from_monday() as usize * 24 + at.hour() as usize
-                });
-                self.looked_up = Some((day, hours));
-                hours
-            }
-        }
     }
 }
 
