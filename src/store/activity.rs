@@ -15,10 +15,6 @@ pub const HOUR: i64 = 3_600;
 /// The length of a day, in seconds.
 pub const DAY: i64 = 86_400;
 
-/// A batch of so many rows is itself the occasion to count those of the table; else a new day is. So the
-/// table may exceed its bound by what one day brings: 24 rows for each account in use.
-const LARGE: usize = 20_000;
-
 /// What was seen of one name in one hour or one day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot {
@@ -181,7 +177,8 @@ pub(super) struct Plan<'a> {
     pub(super) fold: Option<UtcSeconds>,
     /// Then days before this time are dropped.
     pub(super) drop: Option<UtcSeconds>,
-    /// Then the rows are counted.
+    /// Then the rows are counted; once a day, for that takes a look at each of them. So the table may
+    /// exceed its bound by what one day brings, 24 rows for each account in use.
     pub(super) count: bool,
 }
 
@@ -193,7 +190,8 @@ pub(super) fn plan<'a>(
     ends: Ends,
     now: UtcSeconds,
 ) -> Plan<'a> {
-    let mut rows = Vec::new();
+    let slots = batch.rhythm.iter().map(|rhythm| rhythm.slots.len());
+    let mut rows = Vec::with_capacity(slots.sum());
     for Rhythm { name, slots } in &batch.rhythm {
         let name = name.as_ref().filter(|name| !unknown.contains(name));
         rows.extend(slots.iter().map(|slot| Added { name, slot: *slot }));
@@ -238,7 +236,7 @@ pub(super) fn plan<'a>(
     Plan {
         fold: is_before(ends.hours, fold).then_some(fold),
         drop: is_before(ends.days, drop).then_some(drop),
-        count: rows.len() >= LARGE || day(ends.newest()) < day(Some(newest)),
+        count: day(ends.newest()) < day(Some(newest)),
         rows,
     }
 }

@@ -13,8 +13,8 @@ use crate::store::activity::HOUR;
 use crate::store::{MAX_FAILED_CONNECTS, Rhythm, Slot};
 use crate::time::UtcSeconds;
 
-/// How many slots one batch holds at the most, about 50 bytes each.
-const MAX_SLOTS: usize = 50_000;
+/// How many slots one batch holds at the most, about 100 bytes each on their way into a store.
+const MAX_SLOTS: usize = 16_000;
 
 /// The number of all names that are not told apart.
 const OTHERS: u32 = 0;

@@ -103,23 +103,25 @@ impl Table for Rows<'_> {
     }
 
     fn fold(&mut self, before: UtcSeconds) -> rusqlite::Result<()> {
-        // The hours of a name have one bit each, so that their sum is all of them.
-        self.execute(
-            "INSERT INTO activity (server, hours, start, others, name, logins, failures, login_hours)
-             SELECT server, 24, substr(start, 1, 11) || '00:00:00+00:00', others, name,
-                    sum(logins), sum(failures), sum(login_hours)
-             FROM activity WHERE server = ?1 AND hours = 1 AND start < ?2
-             GROUP BY 3, others, name
-             ON CONFLICT (server, hours, start, others, name) DO UPDATE SET
-                 logins = logins + excluded.logins,
-                 failures = failures + excluded.failures,
-                 login_hours = login_hours | excluded.login_hours",
-            params![self.server, before],
-        )?;
-        self.execute(
-            "DELETE FROM activity WHERE server = ?1 AND hours = 1 AND start < ?2",
-            params![self.server, before],
-        )
+        // An hour at a time: SQLite keeps in memory what it copies within a table.
+        while let Some((first, _)) = self.ends()?.hours.filter(|(first, _)| *first < before) {
+            self.execute(
+                "INSERT INTO activity
+                     (server, hours, start, others, name, logins, failures, login_hours)
+                 SELECT server, 24, ?3, others, name, logins, failures, login_hours
+                 FROM activity WHERE server = ?1 AND hours = 1 AND start = ?2
+                 ON CONFLICT (server, hours, start, others, name) DO UPDATE SET
+                     logins = logins + excluded.logins,
+                     failures = failures + excluded.failures,
+                     login_hours = login_hours | excluded.login_hours",
+                params![self.server, first, Slot::day_of(first).start],
+            )?;
+            self.execute(
+                "DELETE FROM activity WHERE server = ?1 AND hours = 1 AND start = ?2",
+                params![self.server, first],
+            )?;
+        }
+        Ok(())
     }
 
     fn drop(&mut self, before: UtcSeconds) -> rusqlite::Result<()> {
