@@ -13,7 +13,7 @@
   const order = new Intl.Collator(undefined, { numeric: true });
   const value = (cell, numeric) => {
     const time = cell.querySelector('time');
-    if (time) return time.dateTime;
+    if (time) return time.dateTime || time.textContent;
     if (cell.querySelector('i')) return null;
     return numeric ? Number(cell.textContent) : cell.textContent;
   };

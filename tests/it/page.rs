@@ -155,6 +155,17 @@ fn the_page_tells_what_accounts_tells_and_no_name_acts() {
     assert_eq!(told, expected);
     assert_eq!(told.len(), HOSTILE.len() + 11);
 
+    // A day is sorted as a day.
+    page.run("document.querySelector('#rhythm details').open = true");
+    page.click("#rhythm .sortable th button");
+    page.click("#rhythm .sortable th button");
+    let days = page.value("[...document.querySelectorAll('#rhythm .sortable tbody th')].map((day) => day.textContent)");
+    let days: Vec<String> = serde_json::from_value(days).expect("days");
+    assert!(
+        days.len() > 2 && days.is_sorted_by(|a, b| a > b),
+        "{days:?}"
+    );
+
     // All refusals came from one source.
     let refused = page.value("document.querySelector('#failures tbody').textContent");
     let refused = refused.as_str().expect("text").trim();
@@ -208,6 +219,24 @@ fn should_a_script_get_into_the_page_it_would_not_run() {
         json!(false)
     );
     page.was_refused("violates the following Content Security Policy");
+}
+
+#[test]
+fn it_can_be_read_without_a_script() {
+    let env = hostile_log();
+    let path = env.path("page.html");
+    drop(page_without_server(&env));
+    let page = Page::open_without_scripts(&path);
+    assert_eq!(rows(&page, "clients-t").len(), HOSTILE.len() + 11);
+    let facts = page.value(
+        "({ controls: [...document.querySelectorAll('button, input, select')]
+                .filter((one) => one.checkVisibility()).length,
+            weeks: [...document.querySelectorAll('td[data-week]')]
+                .every((cell) => /\\w{3} \\d+–\\d+/.test(cell.textContent)),
+            cells: document.querySelectorAll('.week td').length })",
+    );
+    assert_eq!(facts, json!({"controls": 0, "weeks": true, "cells": 168}));
+    page.asked_for_nothing_and_has_no_errors();
 }
 
 #[test]

@@ -31,6 +31,15 @@ pub(super) struct Page {
 impl Page {
     /// Opens the file.
     pub(super) fn open(path: &Path) -> Self {
+        Self::open_with(path, true)
+    }
+
+    /// Opens it where no script may run.
+    pub(super) fn open_without_scripts(path: &Path) -> Self {
+        Self::open_with(path, false)
+    }
+
+    fn open_with(path: &Path, scripts: bool) -> Self {
         let options = LaunchOptions {
             path: Some(program()),
             // Root has no sandbox; there is nothing but our own page.
@@ -64,6 +73,8 @@ impl Page {
             enable_durable_messages: None,
         };
         tab.call_method(network).expect("its requests");
+        let off = Emulation::SetScriptExecutionDisabled { value: !scripts };
+        tab.call_method(off).expect("scripts, or none");
         let url = format!("file://{}", path.display());
         tab.navigate_to(&url)
             .and_then(|tab| tab.wait_until_navigated())
