@@ -259,3 +259,109 @@ impl Doubt {
 fn hash(text: &str) -> String {
     STANDARD.encode(Sha256::digest(text))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::{Applied, Covered, Gap, Policy};
+    use crate::name::is_unsafe_to_show;
+    use crate::report::tests::{NOW, doubtful, failure};
+
+    /// The page of a server that was not asked.
+    fn page(server: &str, log: &LogEvidence, covered: &Covered) -> String {
+        let zone = Zone::parse("Europe/Zurich").unwrap();
+        let (policy, applied) = (Policy::default(), Applied::default());
+        let checked = Checked {
+            server: &server.into(),
+            checked_at: NOW,
+            facts: None,
+            covered,
+            judged: None,
+            policy: &policy,
+            applied: &applied,
+        };
+        let page = Page {
+            checked: &checked,
+            log: Some(log),
+            rhythms: &Rhythms::new(zone),
+            last_status: None,
+            unasked: Some("it is <gone>\u{9b}"),
+            zone,
+        };
+        let mut out = Vec::new();
+        print(&page, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn what_is_not_ours_is_shown_and_harmless() {
+        let log = LogEvidence {
+            failures: vec![failure(Some("<b>\u{202e}"), Some("\"h'"))],
+            doubts: vec![doubtful()],
+            ..LogEvidence::default()
+        };
+        let gap = Gap {
+            from: NOW,
+            to: UtcSeconds(NOW.0 + 60),
+            why: "<i>".into(),
+        };
+        let covered = Covered {
+            span: Some((UtcSeconds(NOW.0 - 3_600), UtcSeconds(NOW.0 + 3_600))),
+            gaps: vec![gap],
+        };
+        let page = page("</title>\n", &log, &covered);
+        for text in [
+            "<title>&#60;/title&#62;\\n: use of",
+            "&#60;b&#62;\\u{202e}",
+            "<th scope=row>&#34;h&#39;",
+            "<td class=wide>&#60;i&#62;",
+            "/var/log/a\\u{202e}.log byte 1234",
+            "it is &#60;gone&#62;\\u{9b}",
+            "<time datetime=2026-11-22T19:43:01Z>2026-11-22 20:43:01</time>",
+            "zone Europe/Zurich",
+        ] {
+            assert!(page.contains(text), "{text}\n{page}");
+        }
+        let is_unsafe = |c: &char| is_unsafe_to_show(*c) && *c != '\n';
+        assert_eq!(page.chars().find(is_unsafe), None);
+    }
+
+    #[test]
+    fn of_nothing_it_says_so() {
+        let page = page("", &LogEvidence::default(), &Covered::default());
+        for text in [
+            "server without a name",
+            "No log was read yet",
+            "No login was seen yet",
+        ] {
+            assert!(page.contains(text), "{text}\n{page}");
+        }
+        // Where nothing was read, nothing is claimed.
+        for text in ["was refused in the time", "record of the log was believed"] {
+            assert!(!page.contains(text), "{text}\n{page}");
+        }
+    }
+
+    #[test]
+    fn a_policy_names_only_our_script_and_style() {
+        let page = page("db1", &LogEvidence::default(), &Covered::default());
+        let (_, policy) = page
+            .split_once("Content-Security-Policy content=\"")
+            .unwrap();
+        let (policy, _) = policy.split_once('"').unwrap();
+        let hash = |tag: &str| {
+            let (_, text) = page.split_once(&format!("<{tag}>")).unwrap();
+            let (text, _) = text.split_once(&format!("</{tag}>")).unwrap();
+            STANDARD.encode(Sha256::digest(text))
+        };
+        assert_eq!(
+            policy,
+            format!(
+                "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; \
+                 base-uri 'none'; form-action 'none'",
+                hash("style"),
+                hash("script")
+            )
+        );
+    }
+}
