@@ -10,6 +10,8 @@ mod learned;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use hashbrown::HashMap;
 
 use self::learned::{Counts, Learned, Most, WEEK, WEEKS, hours_with_login};
@@ -161,16 +163,19 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    /// Whether this is news; it is none the next time.
-    fn is_new(&mut self, name: &Name, start: UtcSeconds, what: What) -> bool {
-        let told = Told {
+    /// Whether an earlier check told it.
+    fn was_told(&self, name: &Name, start: UtcSeconds, what: What) -> bool {
+        let is = |told: &Told| told.name == *name && told.start == start && told.what == what;
+        self.told.iter().any(is)
+    }
+
+    /// It is told now.
+    fn tell(&mut self, name: &Name, start: UtcSeconds, what: What) {
+        self.now_told.push(Told {
             name: name.clone(),
             start,
             what,
-        };
-        let is_new = !self.told.contains(&told);
-        self.now_told.extend(is_new.then_some(told));
-        is_new
+        });
     }
 
     /// Logins at hours of the week at which the account does not log in.
@@ -187,7 +192,8 @@ impl Judge<'_> {
             let known = self.known_weeks(start, learned);
             if known < ENOUGH {
                 self.outcome.too_early(&["unusual-time"]);
-            } else if self.is_new(name, start, What::Time) {
+            } else if !self.was_told(name, start, What::Time) {
+                self.tell(name, start, What::Time);
                 weeks = weeks.min(known);
                 let local = self.rhythm.zone.at(start);
                 unusual.push(local.format("%A %Y-%m-%d %H:00 %:z").to_string());
@@ -231,19 +237,11 @@ impl Judge<'_> {
         if !learned.is_habit() || known < ENOUGH as i64 {
             return;
         }
-        let mut days: Vec<(UtcSeconds, Counts)> = vec![(Slot::day_of(from).start, learned.today())];
-        for slot in slots {
+        // A day in which the two meet has been learned as a whole.
+        let mut days = BTreeMap::from([(Slot::day_of(from).start, learned.today())]);
+        for slot in slots.iter().filter(|slot| slot.start >= from) {
             let day = Slot::day_of(slot.start).start;
-            let counts = match days.iter_mut().find(|(known, _)| *known == day) {
-                Some((_, counts)) => counts,
-                None => {
-                    days.push((day, Counts::default()));
-                    let last = days.len() - 1;
-                    &mut days[last].1
-                }
-            };
-            counts.logins += slot.logins;
-            counts.failures += slot.failures;
+            days.entry(day).or_default().add(slot);
         }
         for (what, word) in [(What::Logins, "logins"), (What::Failures, "refused logins")] {
             let of = |counts: &Counts| match what {
@@ -252,21 +250,18 @@ impl Judge<'_> {
             };
             let most = learned.most(of);
             let is_far_more = |count, most, floor| count >= floor && count > FAR_MORE * most;
+            let is_new = |start: UtcSeconds| !self.was_told(name, Slot::day_of(start).start, what);
             let hours = slots.iter().filter(|slot| slot.hours == 1);
-            let hours = hours.map(|slot| {
-                let counts = Counts {
-                    logins: slot.logins,
-                    failures: slot.failures,
-                };
-                (of(&counts), slot.start)
-            });
             let hour = hours
-                .filter(|(count, _)| is_far_more(*count, most.hour, FLOOR.hour))
+                .map(|slot| (of(&Counts::of(slot)), slot.start))
+                .filter(|(count, start)| {
+                    is_far_more(*count, most.hour, FLOOR.hour) && is_new(*start)
+                })
                 .filter(|(_, start)| *start >= from && hours_known >= ENOUGH as i64)
                 .max();
             let day = days.iter().map(|(start, counts)| (of(counts), *start));
             let day = day
-                .filter(|(count, _)| is_far_more(*count, most.day, FLOOR.day))
+                .filter(|(count, start)| is_far_more(*count, most.day, FLOOR.day) && is_new(*start))
                 .max();
             let local = |start| {
                 self.rhythm
@@ -296,15 +291,12 @@ impl Judge<'_> {
                 ),
                 (None, None) => continue,
             };
-            // A day that is told of need not be told of by the hour.
-            let day = Slot::day_of(start).start;
-            if self.is_new(name, day, what) {
-                let message = format!(
-                    "{says}: a client that does not stop, or somebody who uses, or guesses, its password"
-                );
-                self.outcome
-                    .find(Finding::new("unusual-rate", format!("'{name}'"), message));
-            }
+            self.tell(name, Slot::day_of(start).start, what);
+            let message = format!(
+                "{says}: a client that does not stop, or somebody who uses, or guesses, its password"
+            );
+            self.outcome
+                .find(Finding::new("unusual-rate", format!("'{name}'"), message));
         }
     }
 }

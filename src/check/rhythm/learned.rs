@@ -65,6 +65,22 @@ pub(super) struct Counts {
     pub(super) failures: u64,
 }
 
+impl Counts {
+    /// Those of a span.
+    pub(super) fn of(slot: &Slot) -> Self {
+        Self {
+            logins: slot.logins,
+            failures: slot.failures,
+        }
+    }
+
+    /// Adds those of a span.
+    pub(super) fn add(&mut self, slot: &Slot) {
+        self.logins += slot.logins;
+        self.failures += slot.failures;
+    }
+}
+
 /// The rhythm of one account name in the weeks before a time.
 #[derive(Clone, Debug)]
 pub(super) struct Learned {
@@ -106,8 +122,7 @@ impl Learned {
         let back = usize::try_from(day(until) - day(slot.start)).ok();
         if let Some((back, counts)) = back.and_then(|back| Some((back, self.by_day.get_mut(back)?)))
         {
-            counts.logins += slot.logins;
-            counts.failures += slot.failures;
+            counts.add(slot);
             self.days |= u64::from(slot.login_hours != 0) << back;
         }
         if slot.hours == 1 {
