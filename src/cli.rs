@@ -32,6 +32,7 @@ Examples:
                                           what the last check found, one by one
   conntracker failures --since 24h        who failed to log in during the last 24 hours
   conntracker check                       is the server used, and exposed, as it should be?
+  conntracker report --html page.html     all of it on one page, to look at, mail or print
   conntracker which app 10.0.5.21         which account is picked for that login, and why?
   conntracker --audit-log /data/server_audit.log --sqlite ./conn.sqlite --report
                                           try it without a configuration file
@@ -72,6 +73,7 @@ where
             (Command::Quarantine(flags), settings)
         }
         Some(Commands::Check(With { flags, settings })) => (Command::Check(flags), settings),
+        Some(Commands::Report(With { flags, settings })) => (Command::Report(flags), settings),
         Some(Commands::Which(With { flags, settings })) => (Command::Which(flags), settings),
         Some(Commands::Init(With { flags, settings })) => (Command::Init(flags), settings),
         Some(Commands::Schema(settings)) => (Command::Schema, settings),
@@ -104,6 +106,8 @@ pub enum Command {
     Quarantine(SinceFlags),
     /// Compare with the server.
     Check(CheckFlags),
+    /// Write a page to look at.
+    Report(ReportFlags),
     /// Explain the choice of an account.
     Which(WhichFlags),
     /// Propose what a server needs first.
@@ -143,6 +147,8 @@ enum Commands {
     Quarantine(With<SinceFlags>),
     /// Is the server used and exposed as it should be? Unused accounts, logins, settings, rights
     Check(With<CheckFlags>),
+    /// Write one page with all of it, to look at in a browser: coverage, accounts, rhythm, failures
+    Report(With<ReportFlags>),
     /// Show which account the server picks for a login, and why
     Which(With<WhichFlags>),
     /// Print what fits this machine's server: configuration, account, plugin settings, first steps
@@ -297,6 +303,14 @@ pub struct CheckFlags {
     /// Also write all of it, with every check's result, to this file (JSON)
     #[arg(long, value_name = "FILE")]
     pub evidence: Option<PathBuf>,
+}
+
+/// Flags of `report`.
+#[derive(Debug, Args)]
+pub struct ReportFlags {
+    /// Where to write the page: a file, or - for standard output
+    #[arg(long, value_name = "FILE")]
+    pub html: PathBuf,
 }
 
 /// Flags of `which`.

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use hashbrown::HashMap;
 
-use self::learned::{Counts, Learned, LocalWeek, Most, WEEK, WEEKS, hours_with_login};
+use self::learned::{Counts, Learned, Most, WEEK, WEEKS, hours_with_login};
 use super::coverage::Covered;
 use super::finding::{Finding, Outcome, some_of};
 use super::memory::{Told, What};
@@ -22,6 +22,8 @@ use crate::name::Name;
 use crate::store::activity::{DAY, HOUR};
 use crate::store::{Activity, Slot};
 use crate::time::{Span, UtcSeconds, Zone};
+
+pub use self::learned::LocalWeek;
 
 /// So many weeks must be known.
 const ENOUGH: usize = 4;

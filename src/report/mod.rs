@@ -7,6 +7,7 @@
 
 mod check;
 mod csv;
+mod html;
 mod json;
 pub mod prometheus;
 mod table;
@@ -22,6 +23,7 @@ pub use check::{
     Checked, candidates, evidence, print_json as print_check_json, print_nagios,
     print_nagios_unknown, print_tables as print_check_tables,
 };
+pub use html::{Page, Rhythms, print as print_html};
 
 /// How to print what `check` found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

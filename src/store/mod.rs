@@ -314,18 +314,23 @@ pub trait Store {
         row: &mut dyn FnMut(JudgedAccount) -> Result<()>,
     ) -> Result<()>;
 
-    /// How the accounts of `server` were judged last.
-    fn account_status(&mut self, server: &Name) -> Result<Vec<AccountStatus>> {
+    /// How the accounts of `server` were judged last, and when; none if they never were.
+    fn account_status(
+        &mut self,
+        server: &Name,
+    ) -> Result<Option<(UtcSeconds, Vec<AccountStatus>)>> {
         let filter = AccountFilter {
             server: Some(server.clone()),
             ..AccountFilter::default()
         };
         let mut statuses = Vec::new();
+        let mut last = None;
         self.account_statuses(&filter, &mut |judged| {
+            last = last.max(Some(judged.checked_at));
             statuses.push(judged.status);
             Ok(())
         })?;
-        Ok(statuses)
+        Ok(last.map(|checked_at| (checked_at, statuses)))
     }
 
     /// What the last check of `server` left for the next one.

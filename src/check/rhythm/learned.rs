@@ -19,19 +19,20 @@ const DAYS: u32 = 10;
 
 /// Hours of the week by the clock of the server, from Monday 00:00 on.
 #[derive(Clone, Debug)]
-pub(super) struct LocalWeek {
+pub struct LocalWeek {
     zone: Zone,
     /// The day (UTC) that was asked about last, and its hours.
     day: Option<(i64, [u8; 24])>,
 }
 
 impl LocalWeek {
-    pub(super) fn new(zone: Zone) -> Self {
+    /// Of the server whose clock is in `zone`.
+    pub fn new(zone: Zone) -> Self {
         Self { zone, day: None }
     }
 
     /// The hour of the week in which the hour from `start` begins.
-    pub(super) fn hour(&mut self, start: UtcSeconds) -> usize {
+    pub fn hour(&mut self, start: UtcSeconds) -> usize {
         use chrono::{Datelike, Timelike};
         let day = start.0.div_euclid(DAY);
         let hours = match self.day {

@@ -4,9 +4,8 @@
 mod json;
 mod nagios;
 
+use std::collections::HashSet;
 use std::io::Write;
-
-use hashbrown::HashSet;
 
 use super::{Format, Look, Printed, Row, TABLE_ROWS, Value, print};
 use crate::account::{Accounts, RowId};
@@ -40,7 +39,7 @@ pub struct Checked<'a> {
 }
 
 impl Checked<'_> {
-    fn count(&self, severity: Severity) -> usize {
+    pub(super) fn count(&self, severity: Severity) -> usize {
         let findings = self.applied.findings.iter();
         findings
             .filter(|finding| finding.severity == severity)
@@ -86,7 +85,7 @@ impl Checked<'_> {
     }
 
     /// What could not be checked, by reason.
-    fn unchecked(&self) -> Vec<(&str, Vec<&'static str>)> {
+    pub(super) fn unchecked(&self) -> Vec<(&str, Vec<&'static str>)> {
         let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
         for Unchecked { check, why } in &self.applied.unchecked {
             match reasons.iter_mut().find(|(reason, _)| reason == why) {
@@ -135,7 +134,7 @@ pub fn print_tables(checked: &Checked<'_>, look: &Look, mut out: impl Write) -> 
         ),
         (Place::Look, "To see what is behind it:"),
     ] {
-        let lines = lines_for(place, &checked.applied.findings);
+        let lines = remedies(&checked.applied.findings, place);
         if !lines.is_empty() {
             writeln!(out, "\n{heading}\n{}", lines.join("\n"))?;
         }
@@ -146,8 +145,11 @@ pub fn print_tables(checked: &Checked<'_>, look: &Look, mut out: impl Write) -> 
 
 /// What is to be pasted there, each line once (one cure of two evils is enough, and so is one
 /// `[mariadbd]`), in such an order that none gets in the way of another.
-fn lines_for(place: Place, findings: &[Finding]) -> Vec<&str> {
-    let steps = findings.iter().flat_map(|finding| &finding.remedy);
+pub(super) fn remedies<'a>(
+    findings: impl IntoIterator<Item = &'a Finding>,
+    place: Place,
+) -> Vec<&'a str> {
+    let steps = findings.into_iter().flat_map(|finding| &finding.remedy);
     let mut steps: Vec<_> = steps.filter(|step| step.place == place).collect();
     steps.sort_by_key(|step| step.turn);
     let mut seen = HashSet::new();
@@ -229,8 +231,9 @@ fn summary(checked: &Checked<'_>, look: &Look) -> String {
 }
 
 /// What asks for action stands first.
-fn order(state: State) -> Option<usize> {
-    State::ALL.iter().position(|other| *other == state)
+pub(super) fn order(state: State) -> usize {
+    let at = State::ALL.iter().position(|other| *other == state);
+    at.unwrap_or(usize::MAX)
 }
 
 /// The accounts that a login may belong to, for people.

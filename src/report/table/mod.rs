@@ -280,7 +280,7 @@ fn shown(cell: &Cell, detail: Detail, look: &Look) -> String {
 }
 
 /// The anonymous account's name is empty; SQL writes it `''`, and so do we.
-fn readable(name: &Name) -> String {
+pub(super) fn readable(name: &Name) -> String {
     if name.0.is_empty() {
         "''".into()
     } else {
@@ -289,7 +289,7 @@ fn readable(name: &Name) -> String {
 }
 
 /// Words of our own as they are; the backslashes in them may be an escape already.
-fn harmless(text: &str) -> String {
+pub(super) fn harmless(text: &str) -> String {
     match text.chars().any(name::is_unsafe_to_show) {
         true => name::escape(text.as_bytes()),
         false => text.to_owned(),

@@ -868,11 +868,16 @@ fn a_status_takes_the_place_of_the_last_one(store: &mut dyn Store) {
     ] {
         let status = status(server, accounts.clone());
         store.keep_status(&status).expect("it is kept");
-        let mut found = store.account_status(&server.into()).expect("the status");
+        let found = store.account_status(&server.into()).expect("the status");
+        let (checked_at, mut found) = found.expect("a status");
+        assert_eq!(checked_at, UtcSeconds(1_000), "{server}");
         found.sort_by(|a, b| a.user.cmp(&b.user));
         assert_eq!(found, *accounts, "{server}");
     }
-    assert_eq!(store.account_status(&"unjudged".into()).expect("none"), []);
+    assert_eq!(
+        store.account_status(&"unjudged".into()).expect("none"),
+        None
+    );
 }
 
 fn what_a_check_remembers_is_each_servers_own(store: &mut dyn Store) {
