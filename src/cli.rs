@@ -513,6 +513,7 @@ mod tests {
             let line = match &*command {
                 "conntracker" => format!("conntracker {argument}"),
                 "which" => format!("conntracker which app localhost {argument}"),
+                "report" => format!("conntracker report --html page {argument}"),
                 command => format!("conntracker {command} {argument}"),
             };
             assert!(parse(&line).is_ok(), "{line}");

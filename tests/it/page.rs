@@ -286,7 +286,7 @@ fn what_check_tells_once_it_tells_after_a_report_too() {
     let server = Server::start(&[]);
     let env = asking(&server);
     env.run(&["check"]);
-    administrator(&server, "CREATE USER newcomer@localhost ACCOUNT LOCK");
+    administrator(&server, "CREATE USER newcomer@localhost IDENTIFIED BY 'x'");
     let page = env.run(&["report", "--html", "-"]).exits_with(0).stdout();
     let tells = |text: &str| text.contains("new-account") && text.contains("newcomer");
     assert!(tells(&page));
