@@ -2,27 +2,46 @@
 //!
 //! An account that is locked lets nobody in and is left alone.
 
-use super::finding::{Finding, Outcome, VIEWS, lock, lock_and_drop, statement, subject};
+use super::finding::{Finding, Outcome, VIEWS, lock, lock_and_drop, shell, statement, subject};
 use super::state::{State, Verdict, is_root_here, is_system};
 use crate::account::{Account, Address, Authentication, quote};
 use crate::name::Name;
 use crate::server::Facts;
 
-/// What may be known of an account's clients.
+/// What may be known of the accounts' clients: of each account how it was judged, if the log was read up
+/// to now.
 pub(super) struct Clients<'a>(pub(super) Option<&'a [Verdict]>);
 
+/// Who uses an account.
+enum Used<'a> {
+    /// Clients of these hosts, and no others.
+    From(&'a [Name]),
+    /// Nobody, as far as the log and the list of connections reach, and they reach far enough.
+    ByNobody,
+    /// That is not known well enough to get in anybody's way.
+    Unknown,
+}
+
 impl Clients<'_> {
-    /// The hosts from which the account was used, if these are all. None of an account that is to go:
-    /// another name would only get in the way of that.
-    fn of(&self, account: &Account) -> &[Name] {
+    fn of(&self, account: &Account, facts: &Facts) -> Used<'_> {
         let is = |verdict: &&Verdict| {
             verdict.user == account.user && verdict.host == *account.host.text()
         };
-        let verdict = self.0.and_then(|verdicts| verdicts.iter().find(is));
-        match verdict {
-            Some(verdict) if matches!(verdict.state, State::Unused | State::NeverUsed) => &[],
-            Some(verdict) if verdict.clients == verdict.hosts.len() as u64 => &verdict.hosts,
-            _ => &[],
+        let Some(verdict) = self.0.and_then(|verdicts| verdicts.iter().find(is)) else {
+            return Used::Unknown;
+        };
+        // An account that is to go gets no other name before.
+        if verdict.idle || matches!(verdict.state, State::Unused | State::NeverUsed) {
+            return Used::ByNobody;
+        }
+        // Some may be connected since before the log began.
+        let mut connected = facts.connections.iter().flatten();
+        let known = |host: &Name| verdict.hosts.contains(host);
+        let all = verdict.clients == verdict.hosts.len() as u64
+            && connected.all(|one| one.name != account.user || known(&one.host));
+        match all && !verdict.hosts.is_empty() {
+            true => Used::From(&verdict.hosts),
+            false => Used::Unknown,
         }
     }
 }
@@ -57,7 +76,7 @@ pub(super) fn check(facts: &Facts, clients: &Clients<'_>) -> Outcome {
             outcome.find(passwordless(account));
         }
         if admits_all(account) {
-            outcome.find(wildcard(account, clients.of(account), facts));
+            outcome.find(wildcard(account, &clients.of(account, facts), facts));
         }
         if is_expired(account, facts) {
             let message = "its password has expired: whoever uses it is refused, or may do nothing \
@@ -131,7 +150,7 @@ fn admits_all(account: &Account) -> bool {
             .all(admits)
 }
 
-fn wildcard(account: &Account, hosts: &[Name], facts: &Facts) -> Finding {
+fn wildcard(account: &Account, used: &Used<'_>, facts: &Facts) -> Finding {
     let finding = Finding::new(
         "wildcard-host",
         subject(&account.user, account.host.text()),
@@ -141,7 +160,11 @@ fn wildcard(account: &Account, hosts: &[Name], facts: &Facts) -> Finding {
         let same = |row: &Account| row.user == account.user && row.host.text().0 == host.as_bytes();
         facts.accounts.iter().any(same)
     };
-    let narrow = common(hosts).filter(|host| !taken(host));
+    let narrow = match used {
+        Used::From(hosts) => common(hosts).filter(|host| !taken(host)),
+        Used::ByNobody => return finding.sql(&[lock(account)]),
+        Used::Unknown => None,
+    };
     let rename = narrow.and_then(|host| {
         let user = quote(std::str::from_utf8(&account.user.0).ok()?);
         statement(
@@ -159,7 +182,11 @@ fn wildcard(account: &Account, hosts: &[Name], facts: &Facts) -> Finding {
             ..finding
         }
         .rename(rename),
-        None => finding.sql(&[lock(account)]),
+        // Somebody has to decide: whoever uses it would be locked out.
+        None => finding.look(format!(
+            "conntracker accounts --name {}",
+            shell(account.user.escaped().replace('*', r"\*").as_bytes())
+        )),
     }
 }
 

@@ -1,7 +1,11 @@
 //! What the log covers, and what it can therefore prove.
 
 use crate::store::Coverage;
-use crate::time::UtcSeconds;
+use crate::time::{Span, UtcSeconds};
+
+/// How old the newest record may be where the log has just been read: a record is held back for so
+/// long at the most until it is clear that it can be believed.
+pub const HELD_BACK: Span = Span(120);
 
 /// A clock may be off by so much, in seconds.
 const CLOCK: i64 = 3_600;

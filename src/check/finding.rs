@@ -4,6 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::registry::{self, Check};
+use super::rights::PUBLIC;
 use crate::account::{Account, Statement};
 use crate::name::Name;
 
@@ -233,6 +234,10 @@ pub(super) fn subject(user: &Name, host: &Name) -> String {
 /// A statement about one account that is no more than it says: a row that account statements can't
 /// name could only be deleted as a whole, and gets none.
 pub(super) fn statement(before: &str, account: &Account, after: &str) -> Option<String> {
+    if account.is_role && account.user.0 == PUBLIC {
+        // A keyword, not a name.
+        return Some(format!("{before} PUBLIC;"));
+    }
     match Statement::new(before, account, after) {
         Statement::Sql(sql) => Some(sql),
         Statement::RowOnly(_) => None,

@@ -37,7 +37,7 @@ use crate::store::{AccountUse, Doubtful, ProxiedAccount};
 use crate::time::{Span, UtcSeconds};
 
 pub use audit_plugin::Observed;
-pub use coverage::{Covered, Gap};
+pub use coverage::{Covered, Gap, HELD_BACK};
 pub(crate) use finding::shell_path;
 pub use finding::{Finding, Outcome, Place, Severity, Step, Unchecked};
 pub use policy::{Acceptance, Accepted, Applied, Policy};

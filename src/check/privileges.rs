@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::finding::{Finding, Outcome, VIEWS, some_of, statement, subject};
-use super::rights::{self, GRANT, Granted, NO_HOST, PUBLIC};
+use super::rights::{self, GRANT, Granted, PUBLIC};
 use super::state::{is_root_here, is_system};
 use crate::account::{Account, HostPattern, quote};
 use crate::name::Name;
@@ -26,7 +26,7 @@ pub(super) fn check(facts: &Facts) -> Outcome {
         outcome.findings.extend(rights_of(account, facts));
     }
     if let Some(everybody) = rights::role(facts, &Name::from(PUBLIC)) {
-        outcome.findings.extend(of_everybody(everybody, facts));
+        outcome.findings.extend(rights_of(everybody, facts));
     }
     outcome
 }
@@ -73,7 +73,10 @@ fn rights_of(account: &Account, facts: &Facts) -> Vec<Finding> {
     let roles = rights::roles_of(facts, account);
     let all = roles.iter().fold(own, |all, role| all | role.access(facts));
     if rights::is_all(all, account.version_id) {
-        let guilty = roles.iter().filter(|role| role.access(facts) != 0);
+        let by_itself = rights::is_all(own, account.version_id);
+        let guilty = roles
+            .iter()
+            .filter(|role| !by_itself && role.access(facts) & !own != 0);
         return vec![everything(account, own, guilty.map(|granted| granted.role))];
     }
     let mut findings = Vec::new();
@@ -116,9 +119,10 @@ fn rights_of(account: &Account, facts: &Facts) -> Vec<Finding> {
         findings.push(
             Finding::new(
                 "powerful-account",
-                subject(user, host),
+                named(account),
                 format!(
-                    "may rule the server or other accounts: {}",
+                    "{}may rule the server or other accounts: {}",
+                    who(account),
                     some_of(&deeds.said)
                 ),
             )
@@ -135,16 +139,37 @@ fn proxies<'a>(facts: &'a Facts, account: &'a Account) -> impl Iterator<Item = &
     granted.filter(|[user, host, ..]| *user == account.user && host == account.host.text())
 }
 
-/// Whether this account may rule the server; without a name it stands for any account.
+/// Whether this account may rule the server or other accounts; without a name it stands for any account.
 fn is_powerful(facts: &Facts, user: &Name, host: &Name) -> bool {
-    let mut accounts = facts.accounts.iter();
-    user.0.is_empty()
-        || accounts.any(|account| {
-            let access = account.access.unwrap_or(0);
-            account.user == *user
-                && account.host.text() == host
-                && (rights::powerful(access) != 0 || rights::is_all(access, account.version_id))
-        })
+    let rules = |account: &Account| {
+        let roles = rights::roles_of(facts, account);
+        let own = account.access.unwrap_or(0);
+        let all = roles.iter().fold(own, |all, role| all | role.access(facts));
+        let on_database = |grant: &DatabaseGrant| grant.access & GRANT != 0 || is_on_mysql(grant);
+        let on_object =
+            |object: &ObjectGrant| object.may_be_passed_on() || object.database.0 == MYSQL;
+        rights::powerful(all) != 0
+            || rights::databases(facts, user, host).any(on_database)
+            || rights::objects(facts, user, host).any(on_object)
+            || roles.iter().any(|role| {
+                role.databases(facts).any(on_database) || role.objects(facts).any(on_object)
+            })
+    };
+    let is = |account: &&Account| account.user == *user && account.host.text() == host;
+    user.0.is_empty() || facts.accounts.iter().find(is).is_some_and(rules)
+}
+
+/// PUBLIC, the role of everybody, is judged like an account.
+fn named(account: &Account) -> String {
+    match account.is_role {
+        true => account.user.to_string(),
+        false => subject(&account.user, account.host.text()),
+    }
+}
+
+/// Of whom a message speaks, where that is not its subject.
+fn who(account: &Account) -> &'static str {
+    if account.is_role { "everybody " } else { "" }
 }
 
 fn everything<'a>(account: &Account, own: u64, roles: impl Iterator<Item = &'a Name>) -> Finding {
@@ -165,10 +190,11 @@ fn everything<'a>(account: &Account, own: u64, roles: impl Iterator<Item = &'a N
     };
     Finding::new(
         "all-privileges",
-        subject(&account.user, account.host.text()),
+        named(account),
         format!(
-            "may do everything on every database{by}, as only root over the socket should; grant it \
-             what it needs on its own database"
+            "{}may do everything on every database{by}, as only root over the socket should; grant it \
+             what it needs on its own database",
+            who(account)
         ),
     )
     .sql(&statements)
@@ -271,21 +297,39 @@ fn scope(account: &Account, own: u64, roles: &[Granted<'_>], facts: &Facts) -> O
     let mut takes_away = Vec::new();
     for role in roles {
         let before = databases.len();
-        let of_role = role
-            .databases(facts)
-            .filter(|grant| rights::data(grant.access) != 0)
+        let grants = || {
+            let data = role.databases(facts);
+            data.filter(|grant| rights::data(grant.access) != 0 && !is_on_mysql(grant))
+        };
+        for grant in grants().filter(|grant| rights::is_on_many(&grant.database)) {
+            let words = format!(
+                "all databases like '{}' through the role '{}'",
+                grant.database, role.role
+            );
+            deeds.say(words, revoke_role(role.role, account));
+        }
+        let of_role = grants()
+            .filter(|grant| !rights::is_on_many(&grant.database))
             .map(|grant| rights::literal(&grant.database));
-        let of_objects = role.objects(facts).map(|object| object.database.clone());
+        let of_objects = role
+            .objects(facts)
+            .map(|object| object.database.clone())
+            .filter(|database| database.0 != MYSQL);
         for database in of_role.chain(of_objects) {
             if !databases.contains(&database) {
                 databases.push(database);
             }
         }
-        if before > 0 && databases.len() > before || databases.len() > before + 1 {
+        if before > 0 && databases.len() > before
+            || databases.len() > before + 1
+            || account.is_role && databases.len() > before
+        {
             takes_away.extend(revoke_role(role.role, account));
         }
     }
-    if databases.len() > 1 {
+    // What everybody has is nobody's own.
+    let kept = usize::from(!account.is_role);
+    if databases.len() > kept {
         let shown: Vec<_> = databases
             .iter()
             .map(|name| match parts.contains_key(name) {
@@ -293,12 +337,15 @@ fn scope(account: &Account, own: u64, roles: &[Granted<'_>], facts: &Facts) -> O
                 false => format!("'{name}'"),
             })
             .collect();
-        deeds.said.push(format!(
-            "the databases {}; keep the one that it works with",
-            some_of(&shown)
-        ));
+        deeds.said.push(match kept {
+            0 => some_of(&shown),
+            _ => format!(
+                "the databases {}; keep the one that it works with",
+                some_of(&shown)
+            ),
+        });
         let all = wholes.into_values().chain(parts.into_values());
-        deeds.statements.extend(all.skip(1).flatten());
+        deeds.statements.extend(all.skip(kept).flatten());
         deeds.statements.extend(takes_away);
     }
     if deeds.said.is_empty() {
@@ -308,58 +355,17 @@ fn scope(account: &Account, own: u64, roles: &[Granted<'_>], facts: &Facts) -> O
     Some(
         Finding::new(
             "wide-scope",
-            subject(&account.user, account.host.text()),
-            format!(
-                "has rights on more than one database: {}",
-                some_of(&deeds.said)
-            ),
+            named(account),
+            match account.is_role {
+                true => format!("everybody has rights on {}", some_of(&deeds.said)),
+                false => format!(
+                    "has rights on more than one database: {}",
+                    some_of(&deeds.said)
+                ),
+            },
         )
         .sql(&deeds.statements),
     )
-}
-
-/// What everybody may do, because the role PUBLIC may.
-fn of_everybody(everybody: &Account, facts: &Facts) -> Vec<Finding> {
-    let access = everybody.access.unwrap_or(0);
-    let from = |rights: &str, on: &str| format!("REVOKE {rights} ON {on} FROM PUBLIC;");
-    if rights::is_all(access, everybody.version_id) {
-        let finding = Finding::new(
-            "all-privileges",
-            "PUBLIC",
-            "everybody may do everything on every database",
-        );
-        return vec![finding.sql(&[from("ALL PRIVILEGES", "*.*")])];
-    }
-    let mut findings = Vec::new();
-    let powerful = rights::names(rights::powerful(access));
-    if !powerful.is_empty() {
-        let message = format!("everybody may rule the server: {powerful}");
-        findings.push(
-            Finding::new("powerful-account", "PUBLIC", message).sql(&[from(&powerful, "*.*")]),
-        );
-    }
-    let data = rights::names(rights::data(access));
-    if !data.is_empty() {
-        let message = format!("everybody has rights on all databases: {data}");
-        findings.push(Finding::new("wide-scope", "PUBLIC", message).sql(&[from(&data, "*.*")]));
-    }
-    for object in rights::objects(facts, &everybody.user, &NO_HOST)
-        .filter(|object| object.database.0 == MYSQL)
-    {
-        let message = format!("everybody has {} on {}", object.rights, shown(object));
-        let sql = named(object).map(|on| from("ALL PRIVILEGES", &on));
-        findings
-            .push(Finding::new("powerful-account", "PUBLIC", message).sql(&Vec::from_iter(sql)));
-    }
-    for grant in
-        rights::databases(facts, &everybody.user, &NO_HOST).filter(|grant| is_on_mysql(grant))
-    {
-        let message = format!("everybody has rights on '{}'", grant.database);
-        let sql = quote_name(&grant.database).map(|on| from("ALL PRIVILEGES", &format!("{on}.*")));
-        findings
-            .push(Finding::new("powerful-account", "PUBLIC", message).sql(&Vec::from_iter(sql)));
-    }
-    findings
 }
 
 fn revoke(grant: &DatabaseGrant, rights: &str, account: &Account) -> Option<String> {
@@ -372,12 +378,12 @@ fn revoke(grant: &DatabaseGrant, rights: &str, account: &Account) -> Option<Stri
 }
 
 fn revoke_object(object: &ObjectGrant, rights: &str, account: &Account) -> Option<String> {
-    let object = named(object)?;
+    let object = grant_name(object)?;
     statement(&format!("REVOKE {rights} ON {object} FROM"), account, "")
 }
 
 /// As GRANT and REVOKE name it.
-fn named(object: &ObjectGrant) -> Option<String> {
+fn grant_name(object: &ObjectGrant) -> Option<String> {
     let database = quote_name(&object.database)?;
     let name = quote_name(&object.name)?;
     Some(format!("{} {database}.{name}", object.kind.grant_word()))

@@ -2,6 +2,7 @@
 
 use super::accounts::{self, Clients};
 use super::audit_plugin::{self, Observed};
+use super::coverage::HELD_BACK;
 use super::expected::Client;
 use super::finding::{Finding, Outcome};
 use super::memory::{LogMemory, Memory};
@@ -41,6 +42,8 @@ pub struct Evidence<'a> {
     pub log: Result<&'a LogEvidence, String>,
     /// The log could not be read just now: what was read of it is not all.
     pub unread: bool,
+    /// It was read just now. Where no check asked for it, neither is so.
+    pub read_now: bool,
     /// The cross-check; there is one where there are both.
     pub judged: Option<&'a Judged<'a>>,
     /// Logins before this time are not asked about.
@@ -66,7 +69,14 @@ pub fn run(evidence: &Evidence<'_>) -> (Outcome, Memory) {
             outcome.add(network::check(facts, machine));
             outcome.add(clients::connected(facts, evidence.expected));
             outcome.add(audit_plugin::check(facts, machine, observed(evidence)));
-            let verdicts = evidence.judged.map(|judged| &*judged.verdicts);
+            let covered = evidence.log.as_ref().ok().map(|read| &read.covered);
+            let up_to_now = evidence.read_now
+                && covered.is_some_and(|covered| {
+                    let now = evidence.now;
+                    covered.may_hide(now, now, HELD_BACK.0).is_none()
+                });
+            let judged = evidence.judged.filter(|_| up_to_now);
+            let verdicts = judged.map(|judged| &*judged.verdicts);
             outcome.add(accounts::check(facts, &Clients(verdicts)));
             outcome.add(privileges::check(facts));
             let known = evidence.memory.accounts.as_ref();

@@ -91,6 +91,9 @@ pub struct Verdict {
     pub hosts: Vec<Name>,
     /// No login may be its own or another account's.
     pub exact: bool,
+    /// No use of it was seen, nobody is connected as it, and the log covers all the time for which it is
+    /// known to be there.
+    pub idle: bool,
     /// Since when it is known that there is this account: an earlier check saw it, or its password
     /// was set then (which is a hint).
     pub known_since: Option<UtcSeconds>,
@@ -143,6 +146,7 @@ impl Judge<'_> {
             clients: used.clients,
             hosts: used.hosts.clone(),
             exact: used.possible.is_none() && used.doubtful.is_none() && !used.maybe_connected,
+            idle: self.is_idle(used, known_since),
             known_since,
             remedy,
         }
@@ -193,6 +197,13 @@ impl Judge<'_> {
                 )
             }
         }
+    }
+
+    fn is_idle(&self, used: &Use, known_since: Option<UtcSeconds>) -> bool {
+        let hides = |since| self.covered.may_hide(since, self.facts.now, self.fresh);
+        let connected = used.connected || used.maybe_connected || self.facts.connections.is_none();
+        let seen = used.last_active.is_some() || used.possible.is_some() || used.doubtful.is_some();
+        !connected && !seen && known_since.is_some_and(|since| hides(since).is_none())
     }
 
     /// Why it can't be said that an account was not used.

@@ -11,7 +11,7 @@ use crate::audit_log::source;
 use crate::check::memory::Memory;
 use crate::check::registry::Needs;
 use crate::check::rhythm::Rhythm;
-use crate::check::{Covered, CrossCheck, Evidence, Judged, LogEvidence, Policy};
+use crate::check::{Covered, CrossCheck, Evidence, HELD_BACK, Judged, LogEvidence, Policy};
 use crate::checkpoint::Checkpoint;
 use crate::config::Config;
 use crate::error::{Error, ExitStatus, Result};
@@ -24,10 +24,6 @@ use crate::store::{
     UnexplainedLogin,
 };
 use crate::time::{Span, UtcSeconds};
-
-/// How old the newest record may be where the log has just been read: a record is held back for so
-/// long at the most until it is clear that it can be believed.
-const HELD_BACK: Span = Span(120);
 
 /// And where the log can't be read here: the runs of somebody else should have read it.
 const FRESH_ENOUGH: Span = Span(3_600);
@@ -124,6 +120,7 @@ pub(super) fn look(
         },
         log: read.as_ref().map_err(String::clone),
         unread,
+        read_now: wanted && !unread,
         judged,
         since: UtcSeconds(now.0.saturating_sub(config.check.unused_after.0)),
         memory: past.as_ref().map_or(&nothing, |past| &past.memory),

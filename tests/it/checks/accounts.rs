@@ -23,7 +23,7 @@ fn innocents(server: &Server) -> String {
 const NOTHING_NEW: &str = "skip = ['new-account', 'changed-account']";
 
 /// What is done, and what is found then: check and subject.
-const GUILT: [(&str, &[&str]); 34] = [
+const GUILT: [(&str, &[&str]); 38] = [
     ("CREATE USER ''@localhost IDENTIFIED BY 'x'", &["anonymous-account ''@'localhost'"]),
     ("CREATE USER ''@'%'", &["anonymous-account ''@'%'"]),
     ("CREATE USER root@'guilty.example.com' IDENTIFIED BY 'x'", &["root-remote 'root'@'guilty.example.com'"]),
@@ -97,6 +97,19 @@ const GUILT: [(&str, &[&str]); 34] = [
          GRANT PROXY ON guilty2@localhost TO guilty@localhost",
         &[],
     ),
+    (
+        "CREATE ROLE guilty_role; GRANT ALL ON *.* TO guilty_role; CREATE USER guilty2@localhost IDENTIFIED BY 'x'
+         ACCOUNT LOCK; GRANT guilty_role TO guilty2@localhost; CREATE USER guilty@localhost IDENTIFIED BY 'x';
+         GRANT PROXY ON guilty2@localhost TO guilty@localhost",
+        &["powerful-account 'guilty'@'localhost'"],
+    ),
+    (
+        "CREATE ROLE guilty_role; GRANT SELECT ON `app\\_%`.* TO guilty_role;
+         CREATE USER guilty@localhost IDENTIFIED BY 'x'; GRANT guilty_role TO guilty@localhost",
+        &["wide-scope 'guilty'@'localhost'"],
+    ),
+    ("GRANT SELECT ON lookup.* TO PUBLIC WITH GRANT OPTION", &["powerful-account PUBLIC", "wide-scope PUBLIC"]),
+    ("GRANT SELECT (a) ON lookup.t TO PUBLIC; GRANT SELECT ON `app\\_%`.* TO PUBLIC", &["wide-scope PUBLIC"]),
     // On parts of databases.
     (
         "GRANT ALL ON shop.* TO guilty@localhost IDENTIFIED BY 'x'; GRANT SELECT ON lookup.t TO guilty@localhost",
@@ -329,6 +342,38 @@ fn what_is_printed_of_an_account_with_many_findings_can_be_pasted_as_a_whole() {
     );
     let document = checked(&env, &["--skip", "new-account,changed-account"]);
     assert_eq!(found(&document), [""; 0], "{:#}", document["findings"]);
+}
+
+#[test]
+fn a_wildcard_that_may_be_in_use_is_not_locked() {
+    let server = hardened();
+    administrator(&server, "CREATE USER pool@'%' IDENTIFIED BY 'x'");
+    let pool = server
+        .log_in(Via::tcp(7), &Login::new("pool", "x"))
+        .expect("a login");
+    // It came in before the log that is read begins.
+    let log = server.audit_log();
+    std::fs::remove_file(&log).expect("an old log");
+    administrator(
+        &server,
+        "SET GLOBAL server_audit_logging = OFF; SET GLOBAL server_audit_logging = ON;
+         CREATE USER idle@'%' IDENTIFIED BY 'x'; CREATE USER old@'%' IDENTIFIED BY 'x';
+         UPDATE mysql.global_priv SET Priv = JSON_SET(Priv, '$.password_last_changed', 1700000000)
+         WHERE User = 'old'; FLUSH PRIVILEGES",
+    );
+    let env = env_of(&server, NOTHING_NEW);
+    env.collect();
+    let document = checked(&env, &["--only", "wildcard-host"]);
+    assert_eq!(steps(&document, "sql"), [""; 0], "the log was not read now");
+    let document = checked(&env, &["--skip", "log-gap,login-host,client-host"]);
+    let subjects = ["idle", "old", "pool"].map(|user| format!("wildcard-host '{user}'@'%'"));
+    assert_eq!(found(&document), subjects, "{:#}", document["findings"]);
+    // The log covers the whole life of one of them only.
+    let lock = "ALTER USER 'idle'@'%' ACCOUNT LOCK;";
+    assert_eq!(steps(&document, "sql"), [lock], "{document:#}");
+    let looks = ["old", "pool"].map(|user| format!("conntracker accounts --name '{user}'"));
+    assert_eq!(steps(&document, "look"), looks);
+    drop(pool);
 }
 
 #[test]
