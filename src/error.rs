@@ -46,7 +46,7 @@ impl Error {
     pub fn file(path: &Path, source: io::Error) -> Self {
         let hint = match source.kind() {
             io::ErrorKind::PermissionDenied => {
-                "; run as a user that may read it (often a member of the group mysql)"
+                "; run as a user that may do so (the log may often be read by the group mysql)"
             }
             io::ErrorKind::StorageFull => "; make room on its file system, the next run catches up",
             _ => "",

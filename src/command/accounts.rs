@@ -93,7 +93,12 @@ fn print_judged(
                 // An empty list would say that there is no such account.
                 false => Err(Error::Store {
                     store: store.describe(),
-                    message: "no account was judged yet; run 'conntracker check' first".into(),
+                    message: format!(
+                        "no account{} was judged yet; run 'conntracker check' first",
+                        (filter.server.as_ref())
+                            .map(|server| format!(" of a server '{server}'"))
+                            .unwrap_or_default()
+                    ),
                 }),
             }
         },

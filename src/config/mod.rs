@@ -419,11 +419,16 @@ impl Settings {
     }
 
     fn activity(&self) -> Result<Retention> {
-        const KEY: &str = "activity.days_kept";
-        let hours = self.span("activity.hours_kept", DEFAULT_HOURS_KEPT)?;
-        let days = self.span(KEY, DEFAULT_DAYS_KEPT)?;
+        const HOURS: &str = "activity.hours_kept";
+        const DAYS: &str = "activity.days_kept";
+        let hours = self.span(HOURS, DEFAULT_HOURS_KEPT)?;
+        let days = self.span(DAYS, DEFAULT_DAYS_KEPT)?;
         if days < hours {
-            return Err(self.wrong(KEY, "it is shorter than activity.hours_kept"));
+            // What nobody set is not to blame.
+            return Err(match &*self.origin(DAYS) {
+                "default" => self.wrong(HOURS, "it is longer than activity.days_kept"),
+                _ => self.wrong(DAYS, "it is shorter than activity.hours_kept"),
+            });
         }
         Ok(Retention {
             hours,

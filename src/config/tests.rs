@@ -190,6 +190,10 @@ fn a_wrong_setting_in_the_file_is_named() {
             "activity.hours_kept: '5 weeks' is not a span of time: write 90d, 36h or 2w; write a time span",
         ),
         (
+            "[activity]\nhours_kept = '500d'",
+            "activity.hours_kept: it is longer than activity.days_kept; write a time span",
+        ),
+        (
             "[activity]\ndays_kept = '34d'",
             "activity.days_kept: it is shorter than activity.hours_kept; write a time span, such as \"400d\"",
         ),
