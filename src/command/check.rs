@@ -3,6 +3,7 @@
 use log::warn;
 
 use super::look::{Answer, look};
+use super::replace::write_file;
 use crate::check::{Applied, Finding, Policy, Severity};
 use crate::cli::CheckFlags;
 use crate::config::Config;
@@ -27,7 +28,7 @@ fn tell(answer: &Answer<'_>, flags: &CheckFlags, config: &Config) -> Result<Exit
     let checked = &answer.checked;
     let status = answer.status.max(worst(checked.applied, checked.facts));
     if let Some(path) = &flags.evidence {
-        super::write_file(path, |out| report::evidence(checked, out))?;
+        write_file(path, |out| report::evidence(checked, out))?;
     }
     print(flags.format, config, checked, status)?;
     Ok(status)

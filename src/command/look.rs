@@ -7,6 +7,7 @@ use chrono::FixedOffset;
 use hashbrown::HashMap;
 use log::error;
 
+use super::run::{self, Ended};
 use crate::audit_log::source;
 use crate::check::memory::Memory;
 use crate::check::registry::Needs;
@@ -69,7 +70,14 @@ pub(super) fn look(
     // it, it is another one, or not written any more.
     let streams = config.audit_log.iter().any(|log| log.as_os_str() == "-");
     let wanted = policy.needs(&[Needs::Log, Needs::Both]);
-    let unread = wanted && (streams || super::run::run(config)? == ExitStatus::Failed);
+    let (unread, untold) = match wanted && !streams {
+        true => {
+            let Ended { work, told } = run::read_and_tell(config)?;
+            // That Prometheus can't be told is no reason to doubt what was read.
+            (work == ExitStatus::Failed, told == ExitStatus::Failed)
+        }
+        false => (wanted, false),
+    };
     if let (true, Ok(facts)) = (unread, &mut facts) {
         let missing = "what was logged since the last run: the log, or a store, can't be used now";
         facts.unknown.push(missing.into());
@@ -127,14 +135,16 @@ pub(super) fn look(
         expected: &policy.expect_clients,
         now,
     };
-    let (outcome, mut memory) = crate::check::run(&evidence);
-    if only_a_look {
-        memory = evidence.memory.clone();
-    }
+    let (outcome, memory) = crate::check::run(&evidence);
+    // Not even as it was: another check may have written there since, or a newer program.
+    let memory = (!only_a_look).then(|| memory.write());
     let kept = judged.map(|judged| status_of(&server, judged));
     for store in &mut stores {
         let kept = kept.iter().try_for_each(|kept| store.keep_status(kept));
-        let kept = kept.and_then(|()| store.keep_memory(&server, now, &memory.write()));
+        let kept = kept.and_then(|()| {
+            let mut memory = memory.iter();
+            memory.try_for_each(|memory| store.keep_memory(&server, now, memory))
+        });
         let _ = kept.inspect_err(&mut fail);
     }
     let empty = Covered::default();
@@ -148,7 +158,7 @@ pub(super) fn look(
         policy,
         applied: &applied,
     };
-    if unread {
+    if unread || untold {
         status = ExitStatus::Failed;
     }
     tell(Answer {
@@ -173,7 +183,7 @@ fn ask(config: &Config) -> Result<Facts> {
 /// The stores that are there.
 fn open_all(config: &Config, fail: &mut impl FnMut(&Error)) -> Vec<Box<dyn Store>> {
     let kinds = config.stores.iter();
-    let opened = kinds.map(|kind| super::run::open(*kind, config).inspect_err(&mut *fail));
+    let opened = kinds.map(|kind| run::open(*kind, config).inspect_err(&mut *fail));
     opened.filter_map(Result::ok).collect()
 }
 

@@ -7,6 +7,7 @@ mod failures;
 mod init;
 mod look;
 mod quarantine;
+mod replace;
 mod report;
 pub mod run;
 mod schema;
@@ -14,11 +15,8 @@ mod textfile;
 mod version;
 mod which;
 
-use std::fs::OpenOptions;
 use std::io::{self, BufWriter, StdoutLock, Write};
 use std::path::Path;
-
-use tempfile::NamedTempFile;
 
 use crate::cli::{AccountsFlags, Command, Invocation, ListFlags, RunFlags, Settings};
 use crate::config::{Config, Layer, Loaded, MariaDbConfig, StoreKind};
@@ -152,35 +150,6 @@ fn open_store(config: &Config) -> Result<Box<dyn Store>> {
 
 fn stdout() -> BufWriter<StdoutLock<'static>> {
     BufWriter::with_capacity(64 * 1024, io::stdout().lock())
-}
-
-/// Writes a file that others may not read, in one step: whoever looks sees the old one or the whole new
-/// one. Where something else than a file stands, such as a device, it is written to as it is.
-fn write_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
-    let fail = |error| Error::file(path, error);
-    let about_file = |error| match error {
-        Error::Output(error) => fail(error),
-        other => other,
-    };
-    // A link stays, and what it leads to is replaced.
-    let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    if target.metadata().is_ok_and(|meta| !meta.is_file()) {
-        let mut device = OpenOptions::new().write(true).open(&target).map_err(fail)?;
-        return write(&mut device).map_err(about_file);
-    }
-    let folder = target
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    // Mode 0600, and gone again if anything goes wrong.
-    let mut file = NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).map_err(fail)?;
-    let mut out = BufWriter::new(&mut file);
-    write(&mut out)
-        .and_then(|()| Ok(out.flush()?))
-        .map_err(about_file)?;
-    drop(out);
-    file.as_file().sync_all().map_err(fail)?;
-    file.persist(&target).map_err(|error| fail(error.error))?;
-    Ok(())
 }
 
 /// Ends a list for a person: says why it is empty, on a terminal what it holds, and how many rows it

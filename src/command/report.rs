@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::look::{Answer, look};
+use super::replace::write_file;
 use crate::cli::ReportFlags;
 use crate::config::Config;
 use crate::error::{ExitStatus, Result};
@@ -40,7 +41,7 @@ fn tell(answer: Answer<'_>, path: &Path, config: &Config) -> Result<ExitStatus> 
     if path.as_os_str() == "-" {
         report::print_html(&page, super::stdout())?;
     } else {
-        super::write_file(path, |out| report::print_html(&page, out))?;
+        write_file(path, |out| report::print_html(&page, out))?;
     }
     Ok(answer.status)
 }

@@ -19,25 +19,42 @@ use crate::time::{Span, UtcSeconds};
 /// A run that takes longer than this shows a progress bar on a terminal.
 const SHOW_PROGRESS_AFTER: Duration = Duration::from_millis(500);
 
+/// How a run ended.
+pub(super) struct Ended {
+    /// The logs were read, and the stores keep what they say.
+    pub(super) work: ExitStatus,
+    /// Prometheus was told of it, if it is to be.
+    pub(super) told: ExitStatus,
+}
+
 /// Does the work for every log and store; one that fails does not keep the others from theirs. However
 /// it ends, it is told in the file for Prometheus, if there is to be one.
 ///
 /// All that is to be said goes to stderr, through the log.
 pub fn run(config: &Config) -> Result<ExitStatus> {
+    let Ended { work, told } = read_and_tell(config)?;
+    Ok(work.max(told))
+}
+
+/// The same, for those whom it concerns only whether the logs were read.
+pub(super) fn read_and_tell(config: &Config) -> Result<Ended> {
     let began = Instant::now();
     let mut gathered = Gathered::default();
     let result = read(config, &mut gathered);
-    let Some(path) = &config.run.textfile else {
-        return result;
-    };
-    let status = *result.as_ref().unwrap_or(&ExitStatus::Failed);
-    match textfile::write(path, gathered, status, began.elapsed()) {
-        Ok(()) => result,
-        Err(error) => {
+    let mut told = ExitStatus::Fine;
+    if let Some(path) = &config.run.textfile {
+        if gathered.untold {
+            told = ExitStatus::Failed;
+        }
+        let status = result
+            .as_ref()
+            .map_or(ExitStatus::Failed, |work| told.max(*work));
+        if let Err(error) = textfile::write(path, gathered, status, began.elapsed()) {
             error!("{error}");
-            result.map(|_| ExitStatus::Failed)
+            told = ExitStatus::Failed;
         }
     }
+    result.map(|work| Ended { work, told })
 }
 
 fn read(config: &Config, gathered: &mut Gathered) -> Result<ExitStatus> {
@@ -97,7 +114,7 @@ fn read(config: &Config, gathered: &mut Gathered) -> Result<ExitStatus> {
                 Ok(known) => gathered.known = Some(known),
                 Err(error) => {
                     error!("{error}");
-                    status = ExitStatus::Failed;
+                    gathered.untold = true;
                 }
             }
         }

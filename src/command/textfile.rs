@@ -1,11 +1,11 @@
 //! What a run leaves for Prometheus: a file that node_exporter's textfile collector reads.
 
-use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, BufWriter, Read};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::Path;
 use std::time::Duration;
 
+use super::replace::replace;
 use crate::config::RunConfig;
 use crate::error::{Error, ExitStatus, Result};
 use crate::report::prometheus::{
@@ -28,6 +28,8 @@ pub(super) struct Gathered {
     pub(super) passes: Vec<PassFigures>,
     /// What the first store that was there knows.
     pub(super) known: Option<Known>,
+    /// A store was there, and would not say.
+    pub(super) untold: bool,
 }
 
 /// What a store knows of the servers whose logs are read here.
@@ -125,7 +127,9 @@ pub(super) fn write(
         servers,
         accounts,
     };
-    replace(path, |file| prometheus::print(&figures, file))
+    let fail = |error| Error::textfile(path, error);
+    // The exporter is another user, so everybody may read it.
+    replace(path, 0o644, fail, |out| prometheus::print(&figures, out))
 }
 
 /// What the file begins with that is there now.
@@ -135,73 +139,4 @@ fn beginning(path: &Path) -> Option<String> {
     let file = is_file.then(|| File::open(path))?.ok()?;
     file.take(BEGINNING).read_to_end(&mut bytes).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-/// Puts a new file in the place of `path`, at once: whoever reads it finds the old one or the new
-/// one. The exporter is another user, so everybody may read it, whatever the umask is.
-fn replace(path: &Path, write: impl FnOnce(BufWriter<&File>) -> Result<()>) -> Result<()> {
-    let scratch = beside(path);
-    let failed = |error| Error::textfile(path, error);
-    let create = || {
-        OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&scratch)
-    };
-    let file = match create() {
-        // Left by a run that was killed and had our number.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            fs::remove_file(&scratch).map_err(failed)?;
-            create()
-        }
-        created => created,
-    };
-    let file = file.map_err(failed)?;
-    let written = write(BufWriter::new(&file)).map_err(|error| match error {
-        Error::Output(error) => failed(error),
-        other => other,
-    });
-    let done = written
-        .and_then(|()| {
-            let readable = Permissions::from_mode(0o644);
-            file.set_permissions(readable).map_err(failed)
-        })
-        .and_then(|()| fs::rename(&scratch, path).map_err(failed));
-    if done.is_err() {
-        // It may be gone already.
-        let _ = fs::remove_file(&scratch);
-    }
-    done
-}
-
-/// A name in the same folder that the collector does not read.
-fn beside(path: &Path) -> PathBuf {
-    let mut name = std::ffi::OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(format!(".{}", std::process::id()));
-    path.with_file_name(name)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::Write;
-
-    use super::*;
-
-    #[test]
-    fn a_file_is_replaced_as_a_whole_or_not_at_all() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.prom");
-        fs::write(&path, "old").unwrap();
-        fs::write(beside(&path), "left behind").unwrap();
-        replace(&path, |mut file| Ok(file.write_all(b"new")?)).unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
-        let mode = fs::metadata(&path).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o644);
-        let error = replace(&path, |_| Err(io::Error::other("full").into())).unwrap_err();
-        assert!(error.to_string().contains("a.prom"), "{error}");
-        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-    }
 }

@@ -8,6 +8,7 @@
 //! does not understand, or two samples with the same labels, and it drops the whole file. So names are
 //! written as tables write them ([`Name::escaped`]): valid UTF-8, and different for different bytes.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::Duration;
 
@@ -19,6 +20,9 @@ use crate::time::UtcSeconds;
 
 /// When the last good run ended; a run that fails takes it over from the file before it.
 pub const LAST_SUCCESS: &str = "conntracker_last_success_timestamp_seconds";
+
+/// The server's error number of nearly all refused logins.
+const ACCESS_DENIED: u32 = 1045;
 
 /// What there is to tell after a run.
 #[derive(Debug)]
@@ -196,7 +200,10 @@ fn servers(servers: &[ServerFigures], out: &mut impl Write) -> Result<()> {
             .map(|server| (vec![of(server)], server.gaps.to_string())),
     )?;
     let failed = |server: &ServerFigures| -> Vec<Sample> {
-        let failed = server.failed.iter().map(|(code, attempts)| {
+        // A series that begins with its first failures hides them: nothing tells that they are new.
+        let mut failed = BTreeMap::from([(None, 0), (Some(ACCESS_DENIED), 0)]);
+        failed.extend(server.failed.iter().copied());
+        let failed = failed.into_iter().map(|(code, attempts)| {
             // Those beyond the bound of a store are counted without their code.
             let code = code.map_or("other".into(), |code| code.to_string());
             (vec![of(server), ("code", code)], attempts.to_string())
@@ -383,6 +390,29 @@ mod tests {
     }
 
     #[test]
+    fn failures_can_be_seen_to_begin() {
+        let mut quiet = figures();
+        let failed = |figures: &Figures| -> Vec<String> {
+            let text = printed(figures);
+            let of_family = |line: &str| {
+                let sample =
+                    line.strip_prefix("conntracker_failed_logins_total{server=\"db1\",")?;
+                Some(sample.to_owned())
+            };
+            text.lines().filter_map(of_family).collect()
+        };
+        quiet.servers[0].failed.clear();
+        assert_eq!(failed(&quiet), ["code=\"other\"} 0", "code=\"1045\"} 0"]);
+        quiet.servers[0].failed = vec![(Some(1045), 5_000), (Some(1698), 1)];
+        let expected = [
+            "code=\"other\"} 0",
+            "code=\"1045\"} 5000",
+            "code=\"1698\"} 1",
+        ];
+        assert_eq!(failed(&quiet), expected);
+    }
+
+    #[test]
     fn what_is_not_known_is_left_out() {
         let nothing = Figures {
             success: false,
@@ -397,7 +427,7 @@ mod tests {
             ..figures()
         };
         let text = printed(&nothing);
-        for name in ["records", "newest_record", "accounts", "check", "failed"] {
+        for name in ["records", "newest_record", "accounts", "check"] {
             assert!(!text.contains(name), "{name}: {text}");
         }
         assert!(

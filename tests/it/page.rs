@@ -5,6 +5,7 @@ mod browser;
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
+use std::path::Path;
 
 use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -267,14 +268,35 @@ fn the_file_appears_whole_and_is_not_for_others() {
     fs::write(&path, "old").expect("a page");
     symlink("page.html", &link).expect("a link");
     report("link.html").exits_with(3);
-    assert!(link.is_symlink(), "a link stays a link");
-    let length = fs::read_to_string(&path).expect("the page").len();
-    assert!(length.abs_diff(page.len()) < 100, "{length}");
-    let mode = fs::metadata(&path).expect("the page").permissions().mode();
-    assert_eq!(mode & 0o777, 0o600);
+    assert!(!link.is_symlink(), "who planted the link chose its target");
+    assert_eq!(fs::read_to_string(&path).expect("what was there"), "old");
+    report("page.html").exits_with(3);
+    for path in [&link, &path] {
+        let length = fs::read_to_string(path).expect("the page").len();
+        assert!(length.abs_diff(page.len()) < 100, "{length}");
+        let mode = fs::metadata(path).expect("the page").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
     report("/dev/null").exits_with(3);
     let null = fs::metadata("/dev/null").expect("/dev/null").file_type();
     assert!(null.is_char_device(), "a device stays a device");
+    // The system's own links lead to what the shell has opened: a pipe, or a file.
+    let piped = report("/dev/stdout").exits_with(3).stdout();
+    assert!(piped.len().abs_diff(page.len()) < 100, "{piped}");
+    let to_file = env.shell(
+        "\"$@\" > shell.html",
+        &[
+            "report",
+            "--html",
+            "/dev/stdout",
+            "--socket",
+            "/nowhere/sock",
+        ],
+    );
+    env.start_command(to_file).finish().exits_with(3);
+    let length = fs::metadata(env.path("shell.html")).expect("a page").len();
+    assert!(length.abs_diff(page.len() as u64) < 100, "{length}");
+    assert!(Path::new("/dev/stdout").is_symlink());
     report("nowhere/page.html")
         .exits_with(3)
         .complains("nowhere/page.html: No such file");

@@ -113,6 +113,9 @@ fn a_run_tells_what_it_did_and_what_is_known() {
     let success = value(&text, "conntracker_last_success_timestamp_seconds ");
     assert_eq!(ended, success);
     assert!((ended - UtcSeconds::now().0 as f64).abs() < 60.0, "{ended}");
+    // What did not happen yet can be seen to begin.
+    let other = "conntracker_failed_logins_total{server=\"db1\",code=\"other\"}";
+    assert_eq!(value(&text, other), 0.0);
     // Nobody asked for those, and no check was made.
     assert!(!text.contains("alice"), "{text}");
     assert!(!text.contains("conntracker_accounts"), "{text}");

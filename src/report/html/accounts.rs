@@ -13,6 +13,9 @@ use crate::time::{UtcSeconds, Zone};
 /// More logins that no account explains than these are not listed.
 const MAX_UNEXPLAINED: usize = 500;
 
+/// Nor more rows of names and clients: a page of them can still be opened.
+pub(super) const MAX_CLIENTS: usize = 10_000;
+
 /// An account and what can be said of it.
 pub(super) struct Account {
     pub(super) user: String,
@@ -116,18 +119,41 @@ pub(super) struct Client {
     pub(super) rhythm: Option<Shape>,
 }
 
-/// All logins of the log, as `conntracker accounts` lists them.
-pub(super) fn clients(logins: &[AccountUse], rhythms: &Rhythms, zone: &Zone) -> Vec<Client> {
-    let client = |used: &AccountUse| Client {
-        name: readable(&used.name),
-        host: used.host.escaped(),
-        first_seen: When::of(used.first_seen, zone),
-        last_seen: When::of(used.last_seen, zone),
-        last_active: When::of(used.last_active, zone),
-        connects: used.connects,
-        rhythm: Shape::of(&used.name, rhythms),
-    };
-    logins.iter().map(client).collect()
+impl Client {
+    fn of(used: &AccountUse, rhythms: &Rhythms, zone: &Zone) -> Self {
+        Self {
+            name: readable(&used.name),
+            host: used.host.escaped(),
+            first_seen: When::of(used.first_seen, zone),
+            last_seen: When::of(used.last_seen, zone),
+            last_active: When::of(used.last_active, zone),
+            connects: used.connects,
+            rhythm: Shape::of(&used.name, rhythms),
+        }
+    }
+}
+
+/// The logins of the log.
+pub(super) struct Clients {
+    pub(super) rows: Vec<Client>,
+    /// How many more there are, whose use is older.
+    pub(super) more: usize,
+}
+
+/// The logins of the log, those that were used last, as `conntracker accounts` lists them.
+pub(super) fn clients(logins: &[AccountUse], rhythms: &Rhythms, zone: &Zone) -> Clients {
+    let mut kept: Vec<_> = logins.iter().enumerate().collect();
+    kept.sort_by_key(|(_, used)| std::cmp::Reverse(used.last_active));
+    let more = kept.len().saturating_sub(MAX_CLIENTS);
+    kept.truncate(MAX_CLIENTS);
+    kept.sort_unstable_by_key(|(place, _)| *place);
+    let kept = kept.into_iter();
+    Clients {
+        rows: kept
+            .map(|(_, used)| Client::of(used, rhythms, zone))
+            .collect(),
+        more,
+    }
 }
 
 /// Logins that not just one account explains.
@@ -146,15 +172,15 @@ pub(super) fn unexplained(judged: &Judged<'_>, rhythms: &Rhythms, zone: &Zone) -
     let more = found.len().saturating_sub(MAX_UNEXPLAINED);
     found.truncate(MAX_UNEXPLAINED);
     let row = |login: &Login<'_>| {
-        let client = clients(std::slice::from_ref(login.used), rhythms, zone).pop()?;
+        let client = Client::of(login.used, rhythms, zone);
         let mut accounts = candidates(login, &judged.accounts);
         if login.attribution.may_be_no_account() && !accounts.is_empty() {
             accounts += " or none";
         }
-        Some((client, accounts))
+        (client, accounts)
     };
     Unexplained {
-        rows: found.into_iter().filter_map(row).collect(),
+        rows: found.into_iter().map(row).collect(),
         more,
     }
 }

@@ -21,7 +21,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
-use self::accounts::{Account, Client, Unexplained};
+use self::accounts::{Account, Clients, Unexplained};
 use self::chart::Bar;
 use self::failures::Sources;
 use self::findings::{Accepted, Group};
@@ -113,7 +113,7 @@ struct Html {
     /// The accounts, and when they were judged if that was not now.
     accounts: Option<Vec<Account>>,
     judged: Option<When>,
-    clients: Option<Vec<Client>>,
+    clients: Option<Clients>,
     unexplained: Unexplained,
     newest_use: Option<When>,
     week: Option<WeekMap>,
@@ -265,7 +265,7 @@ mod tests {
     use super::*;
     use crate::check::{Applied, Covered, Gap, Policy};
     use crate::name::is_unsafe_to_show;
-    use crate::report::tests::{NOW, doubtful, failure};
+    use crate::report::tests::{NOW, account, doubtful, failure};
 
     /// The page of a server that was not asked.
     fn page(server: &str, log: &LogEvidence, covered: &Covered) -> String {
@@ -324,6 +324,35 @@ mod tests {
         }
         let is_unsafe = |c: &char| is_unsafe_to_show(*c) && *c != '\n';
         assert_eq!(page.chars().find(is_unsafe), None);
+    }
+
+    #[test]
+    fn ever_new_clients_do_not_fill_it() {
+        let login = |n: usize| {
+            let mut used = account(b"app", &format!("host{n:05}"));
+            // The first two came last.
+            used.last_active = Some(UtcSeconds(
+                NOW.0 - 100_000 + if n < 2 { 50_000 } else { n as i64 },
+            ));
+            used
+        };
+        let mut log = LogEvidence {
+            logins: (0..accounts::MAX_CLIENTS + 3).map(login).collect(),
+            ..LogEvidence::default()
+        };
+        let full = page("db1", &log, &Covered::default());
+        assert_eq!(
+            full.matches("<th scope=row>app").count(),
+            accounts::MAX_CLIENTS
+        );
+        assert!(full.contains("3 more, whose last use is older"), "{full}");
+        let place = |host: &str| full.find(&format!("<td>{host}<"));
+        assert!(place("host00000").is_some() && place("host00000") < place("host00001"));
+        assert_eq!(["host00002", "host00004"].map(place), [None; 2]);
+        assert!(place("host00001") < place("host00005"));
+        log.logins.truncate(accounts::MAX_CLIENTS);
+        let whole = page("db1", &log, &Covered::default());
+        assert!(!whole.contains("whose last use is older"));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use conntracker::store::{Sqlite, Store};
+use conntracker::time::UtcSeconds;
 use serde_json::Value;
 
 use super::{checked, configure, env_of, found, hardened, is_innocent, not_checked};
@@ -53,6 +55,53 @@ fn without_a_log_the_server_is_checked_and_the_rest_is_not_fine() {
     // Who does not ask for the log is not told of it.
     env.run(&["check", "--only", "bind-address,empty-password"])
         .exits_with(2);
+}
+
+#[test]
+fn a_textfile_that_cannot_be_written_casts_no_doubt_on_the_log() {
+    let server = hardened();
+    let env = env_of(&server, "");
+    let text = fs::read_to_string(env.path("check.toml")).expect("a configuration");
+    let textfile = env.path("missing/c.prom");
+    let textfile = textfile.to_str().expect("UTF-8");
+    let env = env.configured(
+        "textfile.toml",
+        &format!("{text}[run]\ntextfile = '{textfile}'\n"),
+    );
+    let run = env.run(&["check", "--format", "json"]);
+    run.exits_with(3)
+        .complains_once(&[textfile, "run.textfile"]);
+    let document: Value = serde_json::from_str(&run.stdout()).expect("a document");
+    assert_eq!(not_checked(&document), [""; 0], "{document:#}");
+    assert_eq!(document["unknown"], serde_json::json!([]), "{document:#}");
+    env.run(&["report", "--html", "page.html"]).exits_with(3);
+}
+
+#[test]
+fn who_only_looks_leaves_what_the_next_check_has_to_know() {
+    let server = hardened();
+    let env = env_of(&server, "");
+    is_innocent(&env);
+    let name = administrator(&server, "SELECT @@hostname");
+    let name = name.trim().into();
+    let newer = "{\"what\": \"a newer program\", \"log\": 7}";
+    let mut store = Sqlite::open(env.sqlite_path()).expect("the store");
+    assert!(store.check_memory(&name).expect("a memory").is_some());
+    store
+        .keep_memory(&name, UtcSeconds(1_000), newer)
+        .expect("another memory");
+    for look in [
+        &["report", "--html", "page.html"][..],
+        &["check", "--only", "bind-address"],
+        &["check", "--skip", "bind-address"],
+    ] {
+        env.run(look).exits_with(0);
+        let kept = store.check_memory(&name).expect("a memory");
+        assert_eq!(kept.as_deref(), Some(newer), "{look:?}");
+    }
+    env.run(&["check"]).exits_with(0);
+    let kept = store.check_memory(&name).expect("a memory");
+    assert_ne!(kept.as_deref(), Some(newer));
 }
 
 #[test]
