@@ -3,7 +3,7 @@
 use log::warn;
 
 use super::look::{Answer, look};
-use super::replace::write_file;
+use super::replace::{must_not_be_read, write_file};
 use crate::check::{Applied, Finding, Policy, Severity};
 use crate::cli::CheckFlags;
 use crate::config::Config;
@@ -14,6 +14,9 @@ use crate::server::Facts;
 /// Makes the checks and prints what was found.
 pub(super) fn run(flags: &CheckFlags, config: &Config) -> Result<ExitStatus> {
     let only_a_look = !(flags.only.is_empty() && flags.skip.is_empty());
+    if let Some(path) = &flags.evidence {
+        must_not_be_read(path, config)?;
+    }
     let policy = policy(flags, config);
     let result = look(&policy, only_a_look, config, |answer| {
         tell(&answer, flags, config)

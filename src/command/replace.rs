@@ -2,12 +2,14 @@
 
 use std::fs::{OpenOptions, Permissions};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use tempfile::NamedTempFile;
 
+use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::name::escape;
 
 /// Writes a file that others may not read. Where something else than a file stands, such as a device,
 /// it is written to as it is.
@@ -22,6 +24,19 @@ pub(super) fn write_file(
     // What has been written through `/dev/stdout` before may be in a file, and stays.
     let mut device = OpenOptions::new().append(true).open(path).map_err(fail)?;
     write(&mut device).map_err(|error| about_file(error, fail))
+}
+
+/// The error of somebody who names the store, or a log that is read, as the file to be written.
+pub(super) fn must_not_be_read(path: &Path, config: &Config) -> Result<()> {
+    let id = |path: &Path| path.metadata().ok().map(|meta| (meta.dev(), meta.ino()));
+    let read = config.audit_log.iter().chain([&config.sqlite.path]);
+    match id(path).is_some_and(|target| read.filter_map(|one| id(one)).any(|one| one == target)) {
+        false => Ok(()),
+        true => Err(Error::Config(format!(
+            "{}: this is the store or the audit log; name another file to write",
+            escape(path.as_os_str().as_encoded_bytes())
+        ))),
+    }
 }
 
 /// Puts a new file in the place of `path`, in one step: whoever looks sees the old one or the whole new

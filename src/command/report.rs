@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::look::{Answer, look};
-use super::replace::write_file;
+use super::replace::{must_not_be_read, write_file};
 use crate::cli::ReportFlags;
 use crate::config::Config;
 use crate::error::{ExitStatus, Result};
@@ -13,6 +13,7 @@ use crate::store::ActivityFilter;
 /// Makes the checks as `check` does, and writes the page. What is found is for the reader of the page:
 /// the caller is told only whether all could be read.
 pub(super) fn write(flags: &ReportFlags, config: &Config) -> Result<ExitStatus> {
+    must_not_be_read(&flags.html, config)?;
     look(&config.check.policy, true, config, |answer| {
         tell(answer, &flags.html, config)
     })

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use log::{debug, error, info, warn};
 
+use super::replace::must_not_be_read;
 use super::textfile::{self, Gathered, Known};
 use crate::audit_log::source;
 use crate::config::{Config, MariaDbConfig, StoreKind};
@@ -38,6 +39,9 @@ pub fn run(config: &Config) -> Result<ExitStatus> {
 
 /// The same, for those whom it concerns only whether the logs were read.
 pub(super) fn read_and_tell(config: &Config) -> Result<Ended> {
+    if let Some(path) = &config.run.textfile {
+        must_not_be_read(path, config)?;
+    }
     let began = Instant::now();
     let mut gathered = Gathered::default();
     let result = read(config, &mut gathered);

@@ -241,6 +241,31 @@ fn it_can_be_read_without_a_script() {
 }
 
 #[test]
+fn what_is_read_is_not_written_over() {
+    let env = TestEnv::new();
+    fs::write(env.log_path(), session(1, b"app", "10.0.0.1", 10)).expect("a log");
+    env.collect();
+    let log = env.log_path();
+    let log = log.to_str().expect("a path");
+    for flags in [
+        &["report", "--html", log][..],
+        &["check", "--evidence", log],
+        &["report", "--html", "conntracker.sqlite"],
+        &["check", "--evidence", "conntracker.sqlite"],
+    ] {
+        env.run(&[flags, &["--audit-log", log]].concat())
+            .exits_with(3)
+            .complains("this is the store or the audit log");
+    }
+    fs::hard_link(log, env.path("log.prom")).expect("another name");
+    env.run(&["run", "--textfile", "log.prom", "--audit-log", log])
+        .exits_with(3)
+        .complains("this is the store or the audit log");
+    env.run(&["accounts"]).exits_with(0);
+    assert!(fs::read(log).expect("the log").starts_with(b"20"));
+}
+
+#[test]
 fn the_file_appears_whole_and_is_not_for_others() {
     let env = TestEnv::new();
     let log: Vec<_> = (0..2_000_u32)
