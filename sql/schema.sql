@@ -60,13 +60,13 @@ CREATE TABLE IF NOT EXISTS failed_connects (
   COMMENT = 'conntracker: refused logins';
 
 -- When each account name was used: logins and failures of an hour, or, where that is long ago, of a day
--- (UTC). A day may have rows of both kinds, so add them up, or take the view below. A name whose
--- logins all failed has no row of its own: all of those are counted in one, others = 1, name ''.
+-- (UTC). A day may have rows of both kinds, so add them up, or take the view below. Failures of names
+-- that had not logged in when they were read are counted in one row, others = 1, name ''.
 CREATE TABLE IF NOT EXISTS activity (
     server      VARCHAR(160)     NOT NULL COMMENT 'Database server',
     hours       TINYINT UNSIGNED NOT NULL COMMENT 'Length of the span: 1 or 24',
     start       TIMESTAMP        NOT NULL DEFAULT '1970-01-02 00:00:00' COMMENT 'Beginning of the hour or day (UTC)',
-    others      BOOLEAN          NOT NULL COMMENT 'All names that never logged in',
+    others      BOOLEAN          NOT NULL COMMENT 'All names that had not logged in when their failures were read',
     name        VARCHAR(352)     NOT NULL COMMENT 'User name that the client gave',
     logins      BIGINT UNSIGNED  NOT NULL COMMENT 'Number of CONNECT records; a change of user is none, as in accounts',
     failures    BIGINT UNSIGNED  NOT NULL COMMENT 'Number of FAILED_CONNECT records',

@@ -42,8 +42,8 @@ CREATE TABLE IF NOT EXISTS failed_connects (
 ) WITHOUT ROWID;
 
 -- When each account name was used: logins and failures of an hour, or, where that is long ago, of a day
--- (UTC). A day may have rows of both kinds, so add them up, or take the view below. A name whose
--- logins all failed has no row of its own: all of those are counted in one, others = 1, name ''.
+-- (UTC). A day may have rows of both kinds, so add them up, or take the view below. Failures of names
+-- that had not logged in when they were read are counted in one row, others = 1, name ''.
 --   logins       CONNECT records; a successful change of user is none, as in accounts
 --   failures     FAILED_CONNECT records
 --   login_hours  the hours of the day (UTC) with an authentication, changes of user included: 1 is the

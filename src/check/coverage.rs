@@ -71,17 +71,23 @@ impl Covered {
             && self.gaps.iter().all(|gap| gap.to < from || to < gap.from)
     }
 
+    /// Why the log's times can't be right: they reach beyond now.
+    pub fn is_ahead(&self, now: UtcSeconds) -> Option<String> {
+        let (_, last) = self.span?;
+        (last.0 - now.0 > CLOCK).then(|| {
+            let last = last.rfc3339();
+            format!("the log's times can't be right: they reach to {last}")
+        })
+    }
+
     /// Why a login since `from` may have been missed; none if the log covers all of that time.
     /// The newest record may be `fresh` seconds old at `now`.
     pub fn may_hide(&self, from: UtcSeconds, now: UtcSeconds, fresh: i64) -> Option<String> {
         let Some((first, last)) = self.span else {
             return Some("no log was read yet".into());
         };
-        if last.0 - now.0 > CLOCK {
-            let last = last.rfc3339();
-            return Some(format!(
-                "the log's times can't be right: they reach to {last}"
-            ));
+        if let Some(why) = self.is_ahead(now) {
+            return Some(why);
         }
         if now.0 - last.0 > fresh {
             return Some(format!("the log was read only until {}", last.rfc3339()));

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use hashbrown::HashMap;
 
-use self::learned::{Counts, Learned, Most, WEEK, WEEKS, hours_with_login};
+use self::learned::{Learned, Most, WEEK, WEEKS};
 use super::coverage::Covered;
 use super::finding::{Finding, Outcome, some_of};
 use super::memory::{Told, What};
@@ -23,6 +23,7 @@ use crate::store::activity::{DAY, HOUR};
 use crate::store::{Activity, Slot};
 use crate::time::{Span, UtcSeconds, Zone};
 
+pub(crate) use self::learned::Counts;
 pub use self::learned::LocalWeek;
 
 /// So many weeks must be known.
@@ -49,8 +50,9 @@ pub struct Rhythm {
     local: LocalWeek,
     /// What is judged begins here, on an hour.
     from: UtcSeconds,
-    /// The newest record.
+    /// The newest record; now, if that is of later.
     newest: UtcSeconds,
+    now: UtcSeconds,
     /// The last check was too long ago for all since then to be judged.
     late: bool,
     names: HashMap<Name, (Vec<Slot>, Learned)>,
@@ -60,8 +62,10 @@ pub struct Rhythm {
 
 impl Rhythm {
     /// Judges what came since the record of `read`, the newest that the last check knew; none if this
-    /// is the first. `newest` is the newest one now. The server's clock is in `zone`.
-    pub fn new(zone: Zone, read: Option<UtcSeconds>, newest: UtcSeconds) -> Self {
+    /// is the first. `newest` is the newest one `now`. The server's clock is in `zone`.
+    pub fn new(zone: Zone, read: Option<UtcSeconds>, newest: UtcSeconds, now: UtcSeconds) -> Self {
+        // A record of a clock that was ahead must not put off all that comes until then.
+        let (read, newest) = (read.map(|read| read.min(now)), newest.min(now));
         let earliest = UtcSeconds(newest.0 - LONGEST);
         let from = read.unwrap_or(UtcSeconds(newest.0 - FIRST));
         Self {
@@ -69,6 +73,7 @@ impl Rhythm {
             local: LocalWeek::new(zone),
             from: Slot::hour_of(from.max(earliest)).start,
             newest,
+            now,
             late: from < earliest,
             names: HashMap::new(),
             first_hour: None,
@@ -120,6 +125,10 @@ impl Rhythm {
         outcome: &mut Outcome,
     ) -> Vec<Told> {
         const IDS: [&str; 2] = ["unusual-time", "unusual-rate"];
+        if let Some(why) = covered.is_ahead(self.now) {
+            outcome.not_checked(&IDS, &why);
+            return told.to_vec();
+        }
         let start = UtcSeconds(self.from.0 - WEEKS as i64 * WEEK);
         if covered.time(start, self.from) < ENOUGH as i64 * WEEK {
             outcome.too_early(&IDS);
@@ -180,7 +189,7 @@ impl Judge<'_> {
 
     /// Logins at hours of the week at which the account does not log in.
     fn times(&mut self, name: &Name, slots: &[Slot], learned: &Learned) {
-        let mut hours: Vec<_> = slots.iter().flat_map(hours_with_login).collect();
+        let mut hours: Vec<_> = slots.iter().flat_map(Slot::hours_with_login).collect();
         hours.sort_unstable();
         hours.dedup();
         let mut unusual = Vec::new();

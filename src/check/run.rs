@@ -114,13 +114,14 @@ fn of_the_log(evidence: &Evidence<'_>, read: &LogEvidence, outcome: &mut Outcome
     let known = evidence.memory.log.as_ref().unwrap_or(&nothing);
     let since = logins::Since {
         checked: known.checked,
-        read: known.read,
+        read: known.read.map(|read| read.min(evidence.now)),
         now: evidence.now,
     };
     log::check(evidence.server, &read.covered, &read.doubts, known, outcome);
     LogMemory {
         checked: Some(evidence.now),
-        read: read.covered.span.map(|(_, to)| to),
+        // A record of a clock that was ahead makes no later one old.
+        read: read.covered.span.map(|(_, to)| to.min(evidence.now)),
         passes: read.passes,
         attempts: logins::check(
             evidence.server,

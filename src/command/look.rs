@@ -92,6 +92,7 @@ pub(super) fn look(
     };
     // The first store that is there is asked; all keep the answer.
     let known = facts.as_ref().ok();
+    let now = known.map_or_else(UtcSeconds::now, |facts| facts.now);
     let (server, read, past) = match asked {
         None => (server, Err("no store could be read".to_owned()), None),
         Some(store) => {
@@ -101,7 +102,7 @@ pub(super) fn look(
             let mut log = log_evidence(&mut **store, &checkpoints, &server)?;
             if let Some((_, newest)) = log.covered.span {
                 let read = past.memory.log.as_ref().and_then(|known| known.read);
-                let rhythm = Rhythm::new(config.time_zone, read, newest);
+                let rhythm = Rhythm::new(config.time_zone, read, newest, now);
                 log.rhythm = Some(rhythm_of(&mut **store, &server, rhythm)?);
             }
             (server, Ok(log), Some(past))
@@ -112,9 +113,6 @@ pub(super) fn look(
         _ => None,
     };
     let judged = judged.as_ref();
-    let now = facts
-        .as_ref()
-        .map_or_else(|_| UtcSeconds::now(), |facts| facts.now);
     let machine = facts
         .as_ref()
         .map(|facts| Machine::look(facts, logs(config)));
@@ -243,7 +241,6 @@ fn log_evidence(
 fn rhythm_of(store: &mut dyn Store, server: &Name, mut rhythm: Rhythm) -> Result<Rhythm> {
     let filter = |since| ActivityFilter {
         server: server.clone(),
-        name: None,
         since: Some(since),
     };
     store.activity(&filter(rhythm.judged_from()), &mut |row| {

@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::error::{ExitStatus, Result};
 use crate::report::{self, Page, Rhythms};
 use crate::store::ActivityFilter;
+use crate::store::activity::end_of_time;
 
 /// Makes the checks as `check` does, and writes the page. What is found is for the reader of the page:
 /// the caller is told only whether all could be read.
@@ -26,8 +27,12 @@ fn tell(answer: Answer<'_>, path: &Path, config: &Config) -> Result<ExitStatus> 
             server: answer.checked.server.clone(),
             ..ActivityFilter::default()
         };
+        // One row of a clock that was ahead would leave no day of ours in the drawing.
+        let latest = end_of_time(answer.checked.checked_at);
         store.activity(&filter, &mut |row| {
-            rhythms.add(row);
+            if row.slot.start <= latest {
+                rhythms.add(row);
+            }
             Ok(())
         })?;
     }

@@ -3,7 +3,9 @@
 //! It is bounded in three ways. Names that only ever fail, of which an attacker has as many as he
 //! likes, share one row. Hours are folded into days, and days dropped, once the newest row is so much
 //! later: the data decides, no timer does, so whoever commits, and in whatever order records come, the
-//! same sums stand there. And beyond a number of rows hours are folded sooner, then days dropped sooner.
+//! same sums over all names stand there. Whose a failure is does depend on where batches end: what came
+//! before the first login of its name was committed stays with the others. And beyond a number of rows
+//! hours are folded sooner, then days dropped sooner.
 
 use std::collections::HashSet;
 
@@ -64,6 +66,13 @@ impl Slot {
         UtcSeconds(self.start.0 + i64::from(self.hours) * HOUR)
     }
 
+    /// The beginnings of the hours with a successful authentication.
+    pub fn hours_with_login(&self) -> impl Iterator<Item = UtcSeconds> + use<> {
+        let (day, bits) = (Self::day_of(self.start).start, self.login_hours);
+        let hours = (0..24).map(move |hour| UtcSeconds(day.0 + hour * HOUR));
+        hours.filter(move |hour| bits & Self::bit_of(*hour) != 0)
+    }
+
     /// The bit of [`Slot::login_hours`] for the hour of `at`.
     pub fn bit_of(at: UtcSeconds) -> u32 {
         1 << (at.0.rem_euclid(DAY) / HOUR)
@@ -73,7 +82,8 @@ impl Slot {
 /// A row of `activity`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Activity {
-    /// The user name; none in a row that stands for all names that never logged in.
+    /// The user name; none in a row that stands for all names that had not logged in when their failures
+    /// were read.
     pub name: Option<Name>,
     /// When, and what was seen.
     pub slot: Slot,
@@ -93,8 +103,6 @@ pub struct Rhythm {
 pub struct ActivityFilter {
     /// This server's.
     pub server: Name,
-    /// Only this user name's.
-    pub name: Option<Name>,
     /// Only hours and days that end after this instant.
     pub since: Option<UtcSeconds>,
 }
@@ -148,13 +156,14 @@ impl Ends {
     }
 }
 
-/// Behind this no record can be right. Rows there would fold and drop all others.
+/// Behind this no record can be right. Rows there would fold and drop all others. But it may be the clock
+/// of this machine that is wrong: what stands there already is left alone, until time gets there.
 pub fn end_of_time(now: UtcSeconds) -> UtcSeconds {
     UtcSeconds(now.0.saturating_add(DAY))
 }
 
 /// Names of `batch` that have a row of their own only if `accounts` has one.
-pub(super) fn in_question(batch: &Batch) -> Vec<&Name> {
+fn in_question(batch: &Batch) -> Vec<&Name> {
     let never_came_in = |rhythm: &&Rhythm| rhythm.slots.iter().all(|slot| slot.login_hours == 0);
     let names = batch.rhythm.iter().filter(never_came_in);
     let mut names: Vec<_> = names.filter_map(|rhythm| rhythm.name.as_ref()).collect();
@@ -170,25 +179,25 @@ pub(super) struct Added<'a> {
 }
 
 /// What a commit does to the table.
-pub(super) struct Plan<'a> {
+struct Plan<'a> {
     /// Rows to be merged, in the order of the table's key.
-    pub(super) rows: Vec<Added<'a>>,
+    rows: Vec<Added<'a>>,
     /// Then hours before this time are folded.
-    pub(super) fold: Option<UtcSeconds>,
+    fold: Option<UtcSeconds>,
     /// Then days before this time are dropped.
-    pub(super) drop: Option<UtcSeconds>,
+    drop: Option<UtcSeconds>,
     /// Then the rows are counted; once a day, for that takes a look at each of them. So the table may
     /// exceed its bound by what one day brings, 24 rows for each account in use.
-    pub(super) count: bool,
+    count: bool,
 }
 
 /// What adding the rhythm of `batch` takes. `unknown` are those of [`in_question`] without an account,
-/// `ends` those of what is stored.
-pub(super) fn plan<'a>(
+/// `ends` those of what is stored up to `latest`.
+fn plan<'a>(
     batch: &'a Batch,
     unknown: &HashSet<&Name>,
     ends: Ends,
-    now: UtcSeconds,
+    latest: UtcSeconds,
 ) -> Plan<'a> {
     let slots = batch.rhythm.iter().map(|rhythm| rhythm.slots.len());
     let mut rows = Vec::with_capacity(slots.sum());
@@ -197,7 +206,7 @@ pub(super) fn plan<'a>(
         rows.extend(slots.iter().map(|slot| Added { name, slot: *slot }));
     }
     // Nor is a clock right that shows its first day.
-    rows.retain(|row| row.slot.start.0 >= DAY && row.slot.start <= end_of_time(now));
+    rows.retain(|row| row.slot.start.0 >= DAY && row.slot.start <= latest);
     let newest_added = rows.iter().map(|row| row.slot.start).max();
     let Some(newest) = ends.newest().max(newest_added) else {
         return Plan {
@@ -246,8 +255,14 @@ pub(super) trait Table {
     /// What goes wrong.
     type Error;
 
-    /// The first and the last rows.
-    fn ends(&mut self) -> Result<Ends, Self::Error>;
+    /// Those of `names` that have no account.
+    fn unknown<'n>(&mut self, names: Vec<&'n Name>) -> Result<HashSet<&'n Name>, Self::Error>;
+
+    /// Merges rows, which come in the order of the table's key: sums of counts, each bit of the hours.
+    fn add(&mut self, rows: &[Added<'_>]) -> Result<(), Self::Error>;
+
+    /// The first and the last of the rows up to `latest`.
+    fn ends(&mut self, latest: UtcSeconds) -> Result<Ends, Self::Error>;
 
     /// Folds hours before this time into their days.
     fn fold(&mut self, before: UtcSeconds) -> Result<(), Self::Error>;
@@ -255,15 +270,41 @@ pub(super) trait Table {
     /// Drops days before this time.
     fn drop(&mut self, before: UtcSeconds) -> Result<(), Self::Error>;
 
-    /// The number of rows.
-    fn count(&mut self) -> Result<usize, Self::Error>;
+    /// The number of rows up to `latest`.
+    fn count(&mut self, latest: UtcSeconds) -> Result<usize, Self::Error>;
+}
+
+/// Adds the rhythm of `batch`, once its accounts are there, to what is in `table`.
+pub(super) fn commit<T: Table>(
+    table: &mut T,
+    batch: &Batch,
+    now: UtcSeconds,
+) -> Result<(), T::Error> {
+    if batch.rhythm.is_empty() {
+        return Ok(());
+    }
+    let latest = end_of_time(now);
+    let ends = table.ends(latest)?;
+    let unknown = table.unknown(in_question(batch))?;
+    let plan = plan(batch, &unknown, ends, latest);
+    table.add(&plan.rows)?;
+    if let Some(before) = plan.fold {
+        table.fold(before)?;
+    }
+    if let Some(before) = plan.drop {
+        table.drop(before)?;
+    }
+    if plan.count {
+        bound(table, batch.retention.rows, latest)?;
+    }
+    Ok(())
 }
 
 /// Folds and drops more than retention asks for until there are no more than `most` rows. The hours of
 /// the newest day are the last to go.
-pub(super) fn bound<T: Table>(table: &mut T, most: usize) -> Result<(), T::Error> {
-    while table.count()? > most {
-        let ends = table.ends()?;
+fn bound<T: Table>(table: &mut T, most: usize, latest: UtcSeconds) -> Result<(), T::Error> {
+    while table.count(latest)? > most {
+        let ends = table.ends(latest)?;
         let Some(newest) = ends.newest() else { break };
         let newest = Slot::day_of(newest).start;
         let day_behind = |at: UtcSeconds| Slot::day_of(at).end();

@@ -13,7 +13,8 @@ use crate::store::activity::HOUR;
 use crate::store::{MAX_FAILED_CONNECTS, Rhythm, Slot};
 use crate::time::UtcSeconds;
 
-/// How many slots one batch holds at the most, about 100 bytes each on their way into a store.
+/// With so many slots, about 100 bytes each on their way into a store, a batch is full. When it is taken,
+/// each client in it brings its last hour on top, one slot at the most.
 const MAX_SLOTS: usize = 16_000;
 
 /// The number of all names that are not told apart.
@@ -78,7 +79,7 @@ impl Hours {
         let number = self.number(name);
         let counts = self.slot(number, hour);
         counts.logins += recent.connects;
-        counts.login_hours |= 1 << (hour % 24);
+        counts.login_hours |= Slot::bit_of(UtcSeconds(i64::from(hour) * HOUR));
     }
 
     /// A refused login of `name`. Beyond a number of names that only fail they're not told apart; a

@@ -60,9 +60,9 @@ pub(super) struct Most {
 
 /// Logins and failures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counts {
-    pub(super) logins: u64,
-    pub(super) failures: u64,
+pub(crate) struct Counts {
+    pub(crate) logins: u64,
+    pub(crate) failures: u64,
 }
 
 impl Counts {
@@ -75,7 +75,7 @@ impl Counts {
     }
 
     /// Adds those of a span.
-    pub(super) fn add(&mut self, slot: &Slot) {
+    pub(crate) fn add(&mut self, slot: &Slot) {
         self.logins += slot.logins;
         self.failures += slot.failures;
     }
@@ -110,7 +110,7 @@ impl Default for Learned {
 impl Learned {
     /// Takes what was seen before `until`.
     pub(super) fn learn(&mut self, slot: &Slot, until: UtcSeconds, local: &mut LocalWeek) {
-        for hour in hours_with_login(slot).filter(|hour| *hour < until) {
+        for hour in slot.hours_with_login().filter(|hour| *hour < until) {
             self.first = Some(self.first.map_or(hour, |first| first.min(hour)));
             let back = (until.0 - 1 - hour.0) / WEEK;
             let bit = u32::try_from(back)
@@ -176,11 +176,4 @@ impl Learned {
     pub(super) fn today(&self) -> Counts {
         self.by_day[0]
     }
-}
-
-/// The beginnings of the hours with a login.
-pub(super) fn hours_with_login(slot: &Slot) -> impl Iterator<Item = UtcSeconds> + use<> {
-    let (day, bits) = (slot.start.0.div_euclid(DAY) * DAY, slot.login_hours);
-    let hours = (0..24).filter(move |hour| bits >> hour & 1 != 0);
-    hours.map(move |hour| UtcSeconds(day + hour * HOUR))
 }

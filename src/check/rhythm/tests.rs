@@ -107,7 +107,20 @@ fn check(
     covered: &Covered,
     told: &[Told],
 ) -> (Outcome, Vec<Told>) {
-    let mut rhythm = Rhythm::new(ZONE, read, newest);
+    // Some of these logs are said to reach to the end of the year.
+    let now = covered.span.map_or(newest, |(_, last)| last.max(newest));
+    check_at(now, life, (read, newest), covered, told)
+}
+
+/// The same, at `now`.
+fn check_at(
+    now: UtcSeconds,
+    life: &Life,
+    (read, newest): (Option<UtcSeconds>, UtcSeconds),
+    covered: &Covered,
+    told: &[Told],
+) -> (Outcome, Vec<Told>) {
+    let mut rhythm = Rhythm::new(ZONE, read, newest, now);
     for row in life.rows(rhythm.judged_from(), newest) {
         rhythm.judge(row);
     }
@@ -267,6 +280,37 @@ fn it_is_told_once_with_the_evidence() {
     let (soon, then) = (local(8, 20, 16), local(9, 3, 16));
     assert_eq!(later(life.clone().with(soon, 1), soon), [""; 0]);
     assert_eq!(later(life.with(then, 1), then), ["unusual-time"]);
+}
+
+#[test]
+fn a_record_of_the_future_switches_nothing_off_without_a_word() {
+    let intruder = local(7, 3, 11);
+    let life = Life::of(local(3, 1, 0), local(7, 3, 0), nightly).with(intruder, 1);
+    let (now, future) = (local(7, 3, 12), local(12, 31, 23));
+    let told = [Told {
+        name: "app".into(),
+        start: Slot::hour_of(local(7, 2, 11)).start,
+        what: What::Time,
+    }];
+    let read = Some(UtcSeconds(intruder.0 - HOUR));
+    let ahead = covered(&[(local(1, 1, 0), future)]);
+    let (outcome, remembered) = check_at(now, &life, (read, future), &ahead, &told);
+    assert_eq!(found(&outcome), [""; 0]);
+    let unchecked = outcome.unchecked.iter();
+    let unchecked: Vec<_> = unchecked.map(|one| (one.check.id, &*one.why)).collect();
+    let why = "the log's times can't be right: they reach to 2026-12-31T22:10:00Z";
+    assert_eq!(unchecked, [("unusual-time", why), ("unusual-rate", why)]);
+    assert_eq!(remembered, told);
+    // A clock may be off by an hour; and what an earlier check took for read is no later than now.
+    let fine = covered(&[(local(1, 1, 0), UtcSeconds(now.0 + HOUR))]);
+    for newest in [now, future] {
+        let (outcome, _) = check_at(now, &life, (read, newest), &fine, &[]);
+        assert_eq!(found(&outcome), ["unusual-time"]);
+        assert!(outcome.unchecked.is_empty());
+    }
+    let life = Life::of(local(3, 1, 0), local(7, 3, 0), nightly).with(now, 1);
+    let (outcome, _) = check_at(now, &life, (Some(future), now), &fine, &[]);
+    assert_eq!(found(&outcome), ["unusual-time"]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The geometry of what is drawn. Colours and text are the template's.
 
-use super::rhythm::Day;
 use crate::check::Covered;
+use crate::check::rhythm::Counts;
 use crate::time::UtcSeconds;
 
 /// All drawings are this wide; they are scaled to the page.
@@ -56,7 +56,10 @@ pub(super) fn gaps(covered: &Covered) -> Vec<Bar> {
 }
 
 /// The figures of days as one path of bars; and the greatest of them.
-pub(super) fn bars(days: &[(UtcSeconds, Day)], figure: impl Fn(&Day) -> u64) -> (String, u64) {
+pub(super) fn bars(
+    days: &[(UtcSeconds, Counts)],
+    figure: impl Fn(&Counts) -> u64,
+) -> (String, u64) {
     let most = days.iter().map(|(_, day)| figure(day)).max().unwrap_or(0);
     let step = WIDTH / days.len().max(1) as f64;
     let mut path = String::new();
@@ -93,7 +96,7 @@ mod tests {
     #[test]
     fn a_day_with_one_failure_among_thousands_has_a_bar() {
         let day = |failures| {
-            let day = Day {
+            let day = Counts {
                 logins: 0,
                 failures,
             };

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 
 use hashbrown::HashMap;
 
-use crate::check::rhythm::LocalWeek;
+use crate::check::rhythm::{Counts, LocalWeek};
 use crate::name::Name;
-use crate::store::activity::{DAY, HOUR};
+use crate::store::activity::DAY;
 use crate::store::{Activity, Slot};
 use crate::time::{UtcSeconds, Zone};
 
@@ -20,13 +20,6 @@ pub(super) const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "S
 
 /// More spans of time than this are no help to a reader.
 const MAX_SPANS: usize = 5;
-
-/// Logins and failures of one day (UTC).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Day {
-    pub(super) logins: u64,
-    pub(super) failures: u64,
-}
 
 /// On how many days a name came in, for each hour of the week.
 pub(super) type Week = [u16; WEEK];
@@ -39,8 +32,8 @@ pub struct Rhythms {
     pub(super) server: [u64; WEEK],
     /// Beginning of the first hour among them.
     pub(super) first_hour: Option<UtcSeconds>,
-    /// By the beginning of the day.
-    pub(super) days: BTreeMap<UtcSeconds, Day>,
+    /// By the beginning of the day (UTC).
+    pub(super) days: BTreeMap<UtcSeconds, Counts>,
     names: HashMap<Name, Box<Week>>,
 }
 
@@ -60,9 +53,7 @@ impl Rhythms {
     pub fn add(&mut self, activity: Activity) {
         let Activity { name, slot } = activity;
         let day = Slot::day_of(slot.start).start;
-        let sum = self.days.entry(day).or_default();
-        sum.logins += slot.logins;
-        sum.failures += slot.failures;
+        self.days.entry(day).or_default().add(&slot);
         if slot.hours == 1 {
             self.server[self.local.hour(slot.start)] += slot.logins;
             let first = self.first_hour.get_or_insert(slot.start);
@@ -75,8 +66,8 @@ impl Rhythms {
             .names
             .entry(name)
             .or_insert_with(|| Box::new([0; WEEK]));
-        for hour in (0..24).filter(|hour| slot.login_hours >> hour & 1 == 1) {
-            let days = &mut week[self.local.hour(UtcSeconds(day.0 + hour * HOUR))];
+        for hour in slot.hours_with_login() {
+            let days = &mut week[self.local.hour(hour)];
             *days = days.saturating_add(1);
         }
     }
@@ -189,7 +180,10 @@ pub(super) fn steps(least: u64, most: u64) -> Vec<u64> {
 }
 
 /// The last `count` days up to the newest one, those without a row included.
-pub(super) fn last_days(days: &BTreeMap<UtcSeconds, Day>, count: i64) -> Vec<(UtcSeconds, Day)> {
+pub(super) fn last_days(
+    days: &BTreeMap<UtcSeconds, Counts>,
+    count: i64,
+) -> Vec<(UtcSeconds, Counts)> {
     let Some(((first, _), (last, _))) = days.first_key_value().zip(days.last_key_value()) else {
         return Vec::new();
     };
@@ -206,6 +200,7 @@ pub(super) fn last_days(days: &BTreeMap<UtcSeconds, Day>, count: i64) -> Vec<(Ut
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::activity::HOUR;
 
     fn row(name: &str, start: i64, hours: u8, logins: u64, login_hours: u32) -> Activity {
         Activity {
@@ -288,7 +283,7 @@ mod tests {
 
     #[test]
     fn a_day_without_a_row_is_empty() {
-        let day = |logins| Day {
+        let day = |logins| Counts {
             logins,
             failures: 0,
         };

@@ -2,6 +2,7 @@
 
 use super::rhythm::{self, DAYS, Rhythms, WEEK};
 use super::{When, chart};
+use crate::check::rhythm::Counts;
 use crate::time::{UtcSeconds, Zone};
 
 /// The logins of the server by the hours of a week.
@@ -72,9 +73,8 @@ fn short(number: u64) -> String {
 }
 
 impl Days {
-    pub(super) fn of(days: &[(UtcSeconds, rhythm::Day)]) -> Option<Self> {
-        let row =
-            |(start, day): &(UtcSeconds, rhythm::Day)| (date(*start), day.logins, day.failures);
+    pub(super) fn of(days: &[(UtcSeconds, Counts)]) -> Option<Self> {
+        let row = |(start, day): &(UtcSeconds, Counts)| (date(*start), day.logins, day.failures);
         (!days.is_empty()).then(|| Self {
             logins: chart::bars(days, |day| day.logins),
             failures: chart::bars(days, |day| day.failures),

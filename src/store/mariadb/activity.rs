@@ -8,7 +8,7 @@ use mysql::{Error as Refusal, Params, Row, Transaction, Value};
 use super::value::{NAME, SERVER, count, encode_name, name, seconds, time};
 use super::write::{ROWS, Statement, first, write_rows};
 use crate::name::Name;
-use crate::store::activity::{self, Ends, Table, end_of_time};
+use crate::store::activity::{self, Added, Ends, Table};
 use crate::store::{Activity, ActivityFilter, Batch, Slot};
 use crate::time::UtcSeconds;
 
@@ -29,64 +29,7 @@ pub(super) fn write(
     server: &Value,
     batch: &Batch,
 ) -> Result<(), Refusal> {
-    if batch.rhythm.is_empty() {
-        return Ok(());
-    }
-    let now = UtcSeconds::now();
-    let mut table = Rows { tx, server };
-    let mut ends = table.ends()?;
-    if ends.newest() > Some(end_of_time(now)) {
-        // The clock of this machine was wrong, too, when they were written.
-        let sql = "DELETE FROM activity WHERE server = ? AND start > FROM_UNIXTIME(?)";
-        table.execute(sql, end_of_time(now))?;
-        ends = table.ends()?;
-    }
-    let unknown = unknown(table.tx, server, activity::in_question(batch))?;
-    let plan = activity::plan(batch, &unknown, ends, now);
-    let nobody = Name::default();
-    let rows = plan.rows.iter().map(|row| {
-        vec![
-            server.clone(),
-            Value::UInt(row.slot.hours.into()),
-            time(Some(row.slot.start)),
-            Value::UInt(row.name.is_none().into()),
-            encode_name(row.name.unwrap_or(&nobody), NAME),
-            Value::UInt(row.slot.logins),
-            Value::UInt(row.slot.failures),
-            Value::UInt(row.slot.login_hours.into()),
-        ]
-    });
-    write_rows(table.tx, &ADD, rows)?;
-    if let Some(before) = plan.fold {
-        table.fold(before)?;
-    }
-    if let Some(before) = plan.drop {
-        table.drop(before)?;
-    }
-    if plan.count {
-        activity::bound(&mut table, batch.retention.rows)?;
-    }
-    Ok(())
-}
-
-/// Those of `names` that have no account.
-fn unknown<'a>(
-    tx: &mut Transaction<'_>,
-    server: &Value,
-    names: Vec<&'a Name>,
-) -> Result<HashSet<&'a Name>, Refusal> {
-    let mut unknown: HashSet<_> = names.iter().copied().collect();
-    for names in names.chunks(ROWS) {
-        let marks = vec!["?"; names.len()].join(", ");
-        let sql =
-            format!("SELECT DISTINCT name FROM accounts WHERE server = ? AND name IN ({marks})");
-        let encoded = names.iter().map(|name| encode_name(name, NAME));
-        let values: Vec<_> = std::iter::once(server.clone()).chain(encoded).collect();
-        for mut row in tx.exec::<Row, _, _>(sql, values)? {
-            unknown.remove(&name(&mut row, 0));
-        }
-    }
-    Ok(unknown)
+    activity::commit(&mut Rows { tx, server }, batch, UtcSeconds::now())
 }
 
 struct Rows<'a, 'tx> {
@@ -104,15 +47,50 @@ impl Rows<'_, '_> {
 impl Table for Rows<'_, '_> {
     type Error = Refusal;
 
-    fn ends(&mut self) -> Result<Ends, Refusal> {
+    fn unknown<'n>(&mut self, names: Vec<&'n Name>) -> Result<HashSet<&'n Name>, Refusal> {
+        let mut unknown: HashSet<_> = names.iter().copied().collect();
+        for names in names.chunks(ROWS) {
+            let marks = vec!["?"; names.len()].join(", ");
+            let sql = format!(
+                "SELECT DISTINCT name FROM accounts WHERE server = ? AND name IN ({marks})"
+            );
+            let encoded = names.iter().map(|name| encode_name(name, NAME));
+            let values: Vec<_> = std::iter::once(self.server.clone())
+                .chain(encoded)
+                .collect();
+            for mut row in self.tx.exec::<Row, _, _>(sql, values)? {
+                unknown.remove(&name(&mut row, 0));
+            }
+        }
+        Ok(unknown)
+    }
+
+    fn add(&mut self, rows: &[Added<'_>]) -> Result<(), Refusal> {
+        let nobody = Name::default();
+        let rows = rows.iter().map(|row| {
+            vec![
+                self.server.clone(),
+                Value::UInt(row.slot.hours.into()),
+                time(Some(row.slot.start)),
+                Value::UInt(row.name.is_none().into()),
+                encode_name(row.name.unwrap_or(&nobody), NAME),
+                Value::UInt(row.slot.logins),
+                Value::UInt(row.slot.failures),
+                Value::UInt(row.slot.login_hours.into()),
+            ]
+        });
+        write_rows(self.tx, &ADD, rows)
+    }
+
+    fn ends(&mut self, latest: UtcSeconds) -> Result<Ends, Refusal> {
         // One end at a time: only so it is looked up, and not searched for.
-        const END: &str =
-            "(SELECT UNIX_TIMESTAMP(start) FROM activity WHERE server = ? AND hours = ?
-                            ORDER BY start";
+        const END: &str = "(SELECT UNIX_TIMESTAMP(start) FROM activity
+              WHERE server = ? AND hours = ? AND start <= FROM_UNIXTIME(?)
+              ORDER BY start";
         let sql = format!(
             "SELECT {END} LIMIT 1), {END} DESC LIMIT 1), {END} LIMIT 1), {END} DESC LIMIT 1)"
         );
-        let of = |hours| [self.server.clone(), Value::UInt(hours)];
+        let of = |hours| [self.server.clone(), Value::UInt(hours), time(Some(latest))];
         let values = [of(1), of(1), of(24), of(24)].concat();
         let row: Option<Row> = first(self.tx, &sql, Params::Positional(values))?;
         let ends = |at| {
@@ -154,9 +132,9 @@ impl Table for Rows<'_, '_> {
         )
     }
 
-    fn count(&mut self) -> Result<usize, Refusal> {
-        let sql = "SELECT COUNT(*) FROM activity WHERE server = ?";
-        Ok(first(self.tx, sql, (self.server,))?.unwrap_or(0))
+    fn count(&mut self, latest: UtcSeconds) -> Result<usize, Refusal> {
+        let sql = "SELECT COUNT(*) FROM activity WHERE server = ? AND start <= FROM_UNIXTIME(?)";
+        Ok(first(self.tx, sql, (self.server, time(Some(latest))))?.unwrap_or(0))
     }
 }
 
@@ -173,10 +151,6 @@ pub(super) fn select(filter: &ActivityFilter, hours: u8) -> (String, Vec<Value>)
     if let Some(since) = filter.since {
         sql.push_str(" AND start > FROM_UNIXTIME(?)");
         values.push(time(Some(activity::starts_after(since, hours))));
-    }
-    if let Some(name) = &filter.name {
-        sql.push_str(" AND name = ? AND NOT others");
-        values.push(encode_name(name, NAME));
     }
     sql.push_str(" ORDER BY start, others, name");
     (sql, values)

@@ -7,67 +7,14 @@ use rusqlite::{Params, Transaction, params};
 use super::{Sqlite, count_of, name_of, time_of};
 use crate::error::Result;
 use crate::name::Name;
-use crate::store::activity::{self, Ends, Table, end_of_time};
+use crate::store::activity::{self, Added, Ends, Table};
 use crate::store::{Activity, ActivityFilter, Batch, Slot};
 use crate::time::UtcSeconds;
 
 /// Adds the rhythm of `batch`, once its accounts are there.
 pub(super) fn write(tx: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<()> {
-    if batch.rhythm.is_empty() {
-        return Ok(());
-    }
-    let now = UtcSeconds::now();
-    let mut table = Rows {
-        tx,
-        server: &batch.server,
-    };
-    let mut ends = table.ends()?;
-    if ends.newest() > Some(end_of_time(now)) {
-        // The clock of this machine was wrong, too, when they were written.
-        let sql = "DELETE FROM activity WHERE server = ?1 AND start > ?2";
-        table.execute(sql, params![batch.server, end_of_time(now)])?;
-        ends = table.ends()?;
-    }
-    let mut unknown = HashSet::new();
-    let mut account =
-        tx.prepare_cached("SELECT 1 FROM accounts WHERE server = ?1 AND name = ?2 LIMIT 1")?;
-    for name in activity::in_question(batch) {
-        if !account.exists(params![batch.server, name])? {
-            unknown.insert(name);
-        }
-    }
-    let plan = activity::plan(batch, &unknown, ends, now);
-    let mut upsert = tx.prepare_cached(
-        "INSERT INTO activity (server, hours, start, others, name, logins, failures, login_hours)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-         ON CONFLICT (server, hours, start, others, name) DO UPDATE SET
-             logins = logins + excluded.logins,
-             failures = failures + excluded.failures,
-             login_hours = login_hours | excluded.login_hours",
-    )?;
-    let nobody = Name::default();
-    for row in &plan.rows {
-        upsert.execute(params![
-            batch.server,
-            row.slot.hours,
-            row.slot.start,
-            row.name.is_none(),
-            row.name.unwrap_or(&nobody),
-            row.slot.logins as i64,
-            row.slot.failures as i64,
-            row.slot.login_hours
-        ])?;
-    }
-    if let Some(before) = plan.fold {
-        table.fold(before)?;
-    }
-    if let Some(before) = plan.drop {
-        table.drop(before)?;
-    }
-    if plan.count {
-        activity::bound(&mut table, batch.retention.rows)?;
-    }
-    Ok(())
+    let server = &batch.server;
+    activity::commit(&mut Rows { tx, server }, batch, UtcSeconds::now())
 }
 
 struct Rows<'a> {
@@ -84,14 +31,54 @@ impl Rows<'_> {
 impl Table for Rows<'_> {
     type Error = rusqlite::Error;
 
-    fn ends(&mut self) -> rusqlite::Result<Ends> {
+    fn unknown<'n>(&mut self, names: Vec<&'n Name>) -> rusqlite::Result<HashSet<&'n Name>> {
+        let mut account = self
+            .tx
+            .prepare_cached("SELECT 1 FROM accounts WHERE server = ?1 AND name = ?2 LIMIT 1")?;
+        let mut unknown = HashSet::new();
+        for name in names {
+            if !account.exists(params![self.server, name])? {
+                unknown.insert(name);
+            }
+        }
+        Ok(unknown)
+    }
+
+    fn add(&mut self, rows: &[Added<'_>]) -> rusqlite::Result<()> {
+        let mut upsert = self.tx.prepare_cached(
+            "INSERT INTO activity (server, hours, start, others, name, logins, failures, login_hours)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+             ON CONFLICT (server, hours, start, others, name) DO UPDATE SET
+                 logins = logins + excluded.logins,
+                 failures = failures + excluded.failures,
+                 login_hours = login_hours | excluded.login_hours",
+        )?;
+        let nobody = Name::default();
+        for row in rows {
+            upsert.execute(params![
+                self.server,
+                row.slot.hours,
+                row.slot.start,
+                row.name.is_none(),
+                row.name.unwrap_or(&nobody),
+                row.slot.logins as i64,
+                row.slot.failures as i64,
+                row.slot.login_hours
+            ])?;
+        }
+        Ok(())
+    }
+
+    fn ends(&mut self, latest: UtcSeconds) -> rusqlite::Result<Ends> {
         // One end at a time: only so it is looked up, and not searched for.
         let mut ends = self.tx.prepare_cached(
-            "SELECT (SELECT min(start) FROM activity WHERE server = ?1 AND hours = ?2),
-                    (SELECT max(start) FROM activity WHERE server = ?1 AND hours = ?2)",
+            "SELECT (SELECT min(start) FROM activity
+                     WHERE server = ?1 AND hours = ?2 AND start <= ?3),
+                    (SELECT max(start) FROM activity
+                     WHERE server = ?1 AND hours = ?2 AND start <= ?3)",
         )?;
         let mut of = |hours: u8| {
-            ends.query_row(params![self.server, hours], |row| {
+            ends.query_row(params![self.server, hours, latest], |row| {
                 let (first, last) = (time_of(row.get_ref(0)?), time_of(row.get_ref(1)?));
                 Ok(first.zip(last))
             })
@@ -104,7 +91,11 @@ impl Table for Rows<'_> {
 
     fn fold(&mut self, before: UtcSeconds) -> rusqlite::Result<()> {
         // An hour at a time: SQLite keeps in memory what it copies within a table.
-        while let Some((first, _)) = self.ends()?.hours.filter(|(first, _)| *first < before) {
+        while let Some((first, _)) = self
+            .ends(before)?
+            .hours
+            .filter(|(first, _)| *first < before)
+        {
             self.execute(
                 "INSERT INTO activity
                      (server, hours, start, others, name, logins, failures, login_hours)
@@ -131,10 +122,10 @@ impl Table for Rows<'_> {
         )
     }
 
-    fn count(&mut self) -> rusqlite::Result<usize> {
+    fn count(&mut self, latest: UtcSeconds) -> rusqlite::Result<usize> {
         self.tx
-            .prepare_cached("SELECT count(*) FROM activity WHERE server = ?1")?
-            .query_row(params![self.server], |row| row.get::<_, i64>(0))
+            .prepare_cached("SELECT count(*) FROM activity WHERE server = ?1 AND start <= ?2")?
+            .query_row(params![self.server, latest], |row| row.get::<_, i64>(0))
             .map(|rows| rows as usize)
     }
 }
@@ -156,7 +147,6 @@ impl Sqlite {
             .prepare_cached(
                 "SELECT start, others, name, logins, failures, login_hours FROM activity
                  WHERE server = ?1 AND hours = ?2 AND start > ?3
-                   AND (?4 IS NULL OR name = ?4 AND NOT others)
                  ORDER BY start, others, name",
             )
             .map_err(fail)?;
@@ -165,7 +155,7 @@ impl Sqlite {
                 .since
                 .map(|since| activity::starts_after(since, hours));
             let since = since.map_or_else(String::new, UtcSeconds::sql);
-            let values = params![filter.server, hours, since, filter.name];
+            let values = params![filter.server, hours, since];
             let mut rows = statement.query(values).map_err(fail)?;
             while let Some(found) = rows.next().map_err(fail)? {
                 let get = |at: usize| found.get_ref(at).map_err(fail);

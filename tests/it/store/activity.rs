@@ -11,7 +11,8 @@ use super::{Log, NAMES, account, checkpoint_of};
 /// A Monday, 00:00 UTC.
 const MONDAY: i64 = 1_772_409_600;
 
-pub(super) fn contract(store: &mut dyn Store, other: &mut dyn Store) {
+/// `set_back` moves the rows of the server `set back` by 1,000 days into the future.
+pub(super) fn contract(store: &mut dyn Store, other: &mut dyn Store, set_back: &dyn Fn()) {
     counts_are_merged(store);
     hours_become_days_and_days_go(store);
     a_late_record_goes_to_its_day(store);
@@ -19,6 +20,7 @@ pub(super) fn contract(store: &mut dyn Store, other: &mut dyn Store) {
     names_come_back_byte_for_byte(store);
     rows_are_bounded(store);
     a_clock_that_is_wrong_takes_no_rows_along(store);
+    a_clock_that_was_set_back_takes_no_rows_along(store, set_back);
     whoever_comes_second_adds_nothing(store, other);
     rows_are_filtered_and_in_order(store);
 }
@@ -277,19 +279,15 @@ fn names_come_back_byte_for_byte(store: &mut dyn Store) {
     );
     add(&mut log, store, rhythm(hour(0, 2, 0, 1)));
     for folded in [false, true] {
+        let all = activity_of(store, "rhythm of names");
         for name in NAMES {
-            let filter = ActivityFilter {
-                server: "rhythm of names".into(),
-                name: Some(Name::from(name)),
-                since: None,
-            };
-            let found = list(store, &filter);
-            let slots: Vec<_> = found.iter().map(|row| row.slot).collect();
+            let of_name = Some(Name::from(name));
+            let found = all.iter().filter(|row| row.name == of_name);
+            let slots: Vec<_> = found.map(|row| row.slot).collect();
             match folded {
                 false => assert_eq!(slots, [hour(0, 1, 1, 0), hour(0, 2, 1, 1)], "{name:?}"),
                 true => assert_eq!(slots, [day(0, 2, 1, 2 | 4)], "{name:?}"),
             }
-            assert!(found.iter().all(|row| row.name == filter.name));
         }
         add(
             &mut log,
@@ -361,6 +359,44 @@ fn a_clock_that_is_wrong_takes_no_rows_along(store: &mut dyn Store) {
     }
 }
 
+fn a_clock_that_was_set_back_takes_no_rows_along(store: &mut dyn Store, set_back: &dyn Fn()) {
+    let mut log = Log::new("set back");
+    let later = 1_000 * DAY;
+    let today = Slot::day_of(UtcSeconds::now()).start;
+    let at = |seconds: i64| {
+        let at = UtcSeconds(today.0 + seconds);
+        let slot = Slot {
+            logins: 1,
+            login_hours: Slot::bit_of(at),
+            ..Slot::hour_of(at)
+        };
+        row("a", slot)
+    };
+    let of = |seconds: i64| of("a", &[at(seconds).slot]);
+    add(&mut log, store, vec![of(-DAY), of(0)]);
+    // They are of a clock that was right, this one is not.
+    set_back();
+    let stored = [at(later - DAY), at(later)];
+    assert_eq!(activity_of(store, "set back"), stored);
+    add(&mut log, store, vec![of(-DAY), of(-HOUR)]);
+    let before = vec![at(-DAY), at(-HOUR)];
+    let all = [before, stored.to_vec()].concat();
+    assert_eq!(
+        activity_of(store, "set back"),
+        all,
+        "hours, and all of them"
+    );
+    // Nor do they count among those that may be too many.
+    let batch = Batch {
+        rhythm: vec![of(0)],
+        retention: Retention { rows: 3, ..short() },
+        ..Batch::default()
+    };
+    log.commit(store, batch);
+    let all = [vec![at(-DAY), at(-HOUR), at(0)], stored.to_vec()].concat();
+    assert_eq!(activity_of(store, "set back"), all);
+}
+
 fn whoever_comes_second_adds_nothing(one: &mut dyn Store, other: &mut dyn Store) {
     let batch = Batch {
         server: "rhythm race".into(),
@@ -413,7 +449,6 @@ fn rows_are_filtered_and_in_order(store: &mut dyn Store) {
     let mut since = |seconds| {
         let filter = ActivityFilter {
             server: "listed".into(),
-            name: None,
             since: Some(UtcSeconds(MONDAY + seconds)),
         };
         list(store, &filter)

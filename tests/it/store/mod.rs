@@ -16,8 +16,9 @@ use conntracker::store::{
 use conntracker::time::UtcSeconds;
 use conntracker::wildcard::Wildcard;
 
-/// Proves what the trait promises. `open` opens one and the same store, which is empty at first.
-pub(crate) fn store_contract(open: impl Fn() -> Box<dyn Store>) {
+/// Proves what the trait promises. `open` opens one and the same store, which is empty at first; for
+/// `set_back` see [`activity::contract`].
+pub(crate) fn store_contract(open: impl Fn() -> Box<dyn Store>, set_back: impl Fn()) {
     accounts_are_merged(&mut *open());
     activity_makes_no_account(&mut *open());
     failures_are_merged(&mut *open());
@@ -38,7 +39,7 @@ pub(crate) fn store_contract(open: impl Fn() -> Box<dyn Store>) {
     proxied_accounts_are_merged(&mut *open());
     a_status_takes_the_place_of_the_last_one(&mut *open());
     what_a_check_remembers_is_each_servers_own(&mut *open());
-    activity::contract(&mut *open(), &mut *open());
+    activity::contract(&mut *open(), &mut *open(), &set_back);
 }
 
 fn accounts_are_merged(store: &mut dyn Store) {

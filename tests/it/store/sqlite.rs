@@ -20,7 +20,14 @@ use crate::env::TestEnv;
 fn sqlite_keeps_the_contract() {
     let folder = TempDir::with_prefix("conntracker-test-").expect("a temporary folder");
     let path = folder.path().join("conntracker.sqlite");
-    store_contract(|| Box::new(Sqlite::open(&path).expect("a store")));
+    let set_back = || {
+        let db = Connection::open(&path).expect("the file");
+        let sql =
+            "UPDATE activity SET start = datetime(substr(start, 1, 19), '+1000 days') || '+00:00'
+                   WHERE server = 'set back'";
+        db.execute(sql, []).expect("later rows");
+    };
+    store_contract(|| Box::new(Sqlite::open(&path).expect("a store")), set_back);
 }
 
 // --- The file of the Go program.
