@@ -20,7 +20,7 @@ use super::finding::{Finding, Outcome, some_of};
 use super::memory::{Told, What};
 use crate::name::Name;
 use crate::store::activity::{DAY, HOUR};
-use crate::store::{Activity, Slot};
+use crate::store::{Activity, Retention, Slot};
 use crate::time::{Span, UtcSeconds, Zone};
 
 pub(crate) use self::learned::Counts;
@@ -56,14 +56,24 @@ pub struct Rhythm {
     /// The last check was too long ago for all since then to be judged.
     late: bool,
     names: HashMap<Name, (Vec<Slot>, Learned)>,
-    /// Since when hours are kept.
+    /// Since when hours are kept, and since when anything is.
     first_hour: Option<UtcSeconds>,
+    first: Option<UtcSeconds>,
+    /// How long both are to be kept.
+    kept: Retention,
 }
 
 impl Rhythm {
     /// Judges what came since the record of `read`, the newest that the last check knew; none if this
-    /// is the first. `newest` is the newest one `now`. The server's clock is in `zone`.
-    pub fn new(zone: Zone, read: Option<UtcSeconds>, newest: UtcSeconds, now: UtcSeconds) -> Self {
+    /// is the first. `newest` is the newest one `now`. The server's clock is in `zone`, and the rows
+    /// are `kept` for so long.
+    pub fn new(
+        zone: Zone,
+        read: Option<UtcSeconds>,
+        newest: UtcSeconds,
+        now: UtcSeconds,
+        kept: Retention,
+    ) -> Self {
         // A record of a clock that was ahead must not put off all that comes until then.
         let (read, newest) = (read.map(|read| read.min(now)), newest.min(now));
         let earliest = UtcSeconds(newest.0 - LONGEST);
@@ -77,6 +87,8 @@ impl Rhythm {
             late: from < earliest,
             names: HashMap::new(),
             first_hour: None,
+            first: None,
+            kept,
         }
     }
 
@@ -110,6 +122,8 @@ impl Rhythm {
             let first = self.first_hour.unwrap_or(slot.start);
             self.first_hour = Some(first.min(slot.start));
         }
+        let first = self.first.unwrap_or(slot.start);
+        self.first = Some(first.min(slot.start));
         let known = row.name.as_ref().and_then(|name| self.names.get_mut(name));
         if let Some((_, learned)) = known {
             learned.learn(slot, self.from, &mut self.local);
@@ -130,9 +144,17 @@ impl Rhythm {
             return told.to_vec();
         }
         let start = UtcSeconds(self.from.0 - WEEKS as i64 * WEEK);
-        if covered.time(start, self.from) < ENOUGH as i64 * WEEK {
+        let enough = ENOUGH as i64 * WEEK;
+        if covered.time(start, self.from) < enough || self.kept.days.0 < enough {
             outcome.too_early(&IDS);
             return told.to_vec();
+        }
+        // What came before was not kept, or not yet.
+        let is_short = |first: Option<UtcSeconds>| {
+            first.is_none_or(|first| first.0 > self.from.0 - enough) && !self.names.is_empty()
+        };
+        if self.kept.hours.0 < enough || is_short(self.first) || is_short(self.first_hour) {
+            outcome.too_early(&IDS[1..]);
         }
         if self.late {
             let span = Span(LONGEST).in_words();

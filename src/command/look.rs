@@ -102,7 +102,7 @@ pub(super) fn look(
             let mut log = log_evidence(&mut **store, &checkpoints, &server)?;
             if let Some((_, newest)) = log.covered.span {
                 let read = past.memory.log.as_ref().and_then(|known| known.read);
-                let rhythm = Rhythm::new(config.time_zone, read, newest, now);
+                let rhythm = Rhythm::new(config.time_zone, read, newest, now, config.activity);
                 log.rhythm = Some(rhythm_of(&mut **store, &server, rhythm)?);
             }
             (server, Ok(log), Some(past))

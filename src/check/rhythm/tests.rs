@@ -120,7 +120,7 @@ fn check_at(
     covered: &Covered,
     told: &[Told],
 ) -> (Outcome, Vec<Told>) {
-    let mut rhythm = Rhythm::new(ZONE, read, newest, now);
+    let mut rhythm = Rhythm::new(ZONE, read, newest, now, Retention::default());
     for row in life.rows(rhythm.judged_from(), newest) {
         rhythm.judge(row);
     }
@@ -489,4 +489,35 @@ fn a_year_of_honest_rhythms_rings_hardly_ever() {
         total += rings.len();
     }
     assert!(total <= 3, "{total} findings in a year of eleven accounts");
+}
+
+#[test]
+fn what_is_not_kept_is_not_judged_in_silence() {
+    let end = local(7, 3, 12);
+    let life = Life::of(local(3, 1, 0), end, nightly);
+    let early = |hours: i64, days: i64, since: UtcSeconds| {
+        let kept = Retention {
+            hours: Span(hours * DAY),
+            days: Span(days * DAY),
+            ..Retention::default()
+        };
+        let mut rhythm = Rhythm::new(ZONE, None, end, end, kept);
+        for row in life.rows(rhythm.judged_from(), end) {
+            rhythm.judge(row);
+        }
+        for row in life.rows(since, end) {
+            rhythm.learn(&row);
+        }
+        let mut outcome = Outcome::default();
+        rhythm.check(&covered(&[(local(1, 1, 0), end)]), &[], &mut outcome);
+        let ids: Vec<_> = outcome.too_early.iter().map(|check| check.id).collect();
+        ids
+    };
+    let always = local(3, 1, 0);
+    assert_eq!(early(35, 400, always), [""; 0]);
+    assert_eq!(early(0, 0, always), ["unusual-time", "unusual-rate"]);
+    assert_eq!(early(1, 27, always), ["unusual-time", "unusual-rate"]);
+    assert_eq!(early(20, 400, always), ["unusual-rate"]);
+    // A store that keeps it since two weeks ago.
+    assert_eq!(early(35, 400, local(6, 19, 0)), ["unusual-rate"]);
 }
