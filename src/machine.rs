@@ -19,7 +19,7 @@ use crate::name::{Name, escape};
 use crate::server::{Facts, Settings};
 
 pub use host::{
-    Blocked, Group, Host, OsUser, ServerClock, blocked, listening_servers, server_clock,
+    Blocked, Group, Host, OsUser, ServerClock, Standing, listening_servers, server_clock, standing,
 };
 
 /// What was seen; or why it could not be, in words.

@@ -130,19 +130,31 @@ impl Zone {
 
     /// This machine's zone (TZ, or the system's setting); `None` where it has no IANA name.
     pub fn of_this_machine() -> Option<Self> {
-        if let Ok(tz) = std::env::var("TZ") {
-            let name = tz.strip_prefix(':').unwrap_or(&tz);
-            if name.is_empty() {
-                return Some(Self::UTC);
-            }
-            if let Some(zone) = Self::parse(name) {
-                return Some(zone);
-            }
-        } else if let Ok(false) = Path::new("/etc/localtime").try_exists() {
-            // localtime(5): "If /etc/localtime is missing, the default UTC timezone is used." It is
-            // in a bare system, and the clock of a server there shows the same.
+        let Ok(tz) = std::env::var("TZ") else {
+            return Self::of_the_system();
+        };
+        let name = tz.strip_prefix(':').unwrap_or(&tz);
+        if name.is_empty() {
             return Some(Self::UTC);
         }
+        Self::parse(name).or_else(Self::named_by_the_system)
+    }
+
+    /// The zone of a process here that has no TZ; `None` where it has no IANA name.
+    pub fn of_the_system() -> Option<Self> {
+        Self::by_localtime(Path::new("/etc/localtime"))
+    }
+
+    fn by_localtime(file: &Path) -> Option<Self> {
+        match file.try_exists() {
+            // localtime(5): "If /etc/localtime is missing, the default UTC timezone is used." It is
+            // in a bare system, and the clock of a server there shows the same.
+            Ok(false) => Some(Self::UTC),
+            _ => Self::named_by_the_system(),
+        }
+    }
+
+    fn named_by_the_system() -> Option<Self> {
         Self::parse(&iana_time_zone::get_timezone().ok()?)
     }
 
@@ -326,5 +338,11 @@ mod tests {
         );
         assert_eq!(Zone::parse("+01:00").unwrap().to_string(), "+01:00");
         assert_eq!(Zone::parse("Europe/Atlantis"), None);
+    }
+
+    #[test]
+    fn a_system_without_a_zone_goes_by_utc() {
+        let nowhere = Path::new("/nowhere/localtime");
+        assert_eq!(Zone::by_localtime(nowhere), Some(Zone::UTC));
     }
 }

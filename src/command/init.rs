@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 
 use log::error;
 
-use crate::audit_log::source;
 use crate::cli::{InitFlags, Settings};
 use crate::config::{self, Config, Loaded};
 use crate::error::{Error, ExitStatus, Result};
-use crate::machine::{self, Host, Machine, OsUser};
-use crate::mariadb;
+use crate::machine::{self, Host, Machine, OsUser, Standing};
+use crate::mariadb::{self, Access};
+use crate::name::escape;
 use crate::server;
 use crate::setup::{Proposal, Seen, Situation, USUAL_USER, Zones, decide};
 use crate::time::Zone;
@@ -39,7 +39,7 @@ pub(super) fn print(flags: &InitFlags, settings: &Settings) -> Result<ExitStatus
         .audit_log
         .first()
         .map_or(Path::new("/"), PathBuf::as_path);
-    let host = Host::look(&situation.account, log, &config.sqlite.path);
+    let host = Host::look(&situation.user, log, &config.sqlite.path);
     let proposal = Proposal::new(&situation, (config, notes), &machine, &host);
     if proposal.has_doubts() {
         status = status.max(ExitStatus::Warning);
@@ -64,6 +64,8 @@ pub(super) fn print(flags: &InitFlags, settings: &Settings) -> Result<ExitStatus
 fn look(flags: &InitFlags, settings: &Settings) -> Result<(Situation, Machine)> {
     let folder = Path::new(config::DEFAULT_FOLDER);
     let file = config::file(settings.config.as_deref(), std::env::vars_os(), folder);
+    // What is printed and written is for shells and for cron, which are in other folders.
+    let file = absolute(&file)?;
     let file_exists = match file.try_exists() {
         Ok(exists) => exists,
         // What can't be seen is told when it is read.
@@ -82,23 +84,20 @@ fn look(flags: &InitFlags, settings: &Settings) -> Result<(Situation, Machine)> 
         ..asked_as.clone()
     };
     let asking = read.load(asked_as)?;
-    let wanted = read.load(&settings)?;
+    let mut wanted = read.load(&settings)?;
+    make_absolute(&mut wanted.config)?;
     let base = read.alone()?;
     let is_given = |key: &str| {
         let origin = wanted.origins.get(key);
         origin.is_some_and(|origin| origin.starts_with("from "))
     };
     let configured_zone = Some(wanted.config.time_zone).filter(|_| is_given("time_zone"));
-    let machine_zone = Host::time_zone();
+    let machine_zone = Zone::of_the_system();
     let base_zone = match base.origins.get("time_zone") {
         Some(origin) if origin.starts_with("from ") => Some(base.config.time_zone),
         _ => machine_zone,
     };
-    let account = flags
-        .run_as
-        .clone()
-        .or_else(|| wanted.config.server.user.clone())
-        .unwrap_or_else(|| usual_user().to_owned());
+    let (user, account) = names(flags.run_as.as_deref(), &wanted.config.server);
     let mut situation = Situation {
         file_is_default: file == default,
         file_exists,
@@ -106,12 +105,14 @@ fn look(flags: &InitFlags, settings: &Settings) -> Result<(Situation, Machine)> 
         base: base.config,
         base_zone,
         wanted: wanted.config,
+        user,
         account,
         zones: Zones {
             configured: configured_zone,
             machine: machine_zone,
             clock: machine::ServerClock::Unknown,
         },
+        doubtful_socket: None,
         server: Err(String::new()),
         logs: Host::audit_logs(),
         syslog_files: Host::syslog_files(),
@@ -119,6 +120,50 @@ fn look(flags: &InitFlags, settings: &Settings) -> Result<(Situation, Machine)> 
     };
     let machine = ask(asking.config, &mut situation);
     Ok((situation, machine))
+}
+
+/// The operating system's user who will run it, and his account. An account with a password says
+/// nothing of the user.
+fn names(run_as: Option<&str>, access: &Access) -> (String, String) {
+    let (own, other) = match (&access.user, access.has_password()) {
+        (Some(name), true) => (None, Some(name.clone())),
+        (name, _) => (name.as_deref(), None),
+    };
+    let user = run_as.or(own).unwrap_or_else(|| usual_user()).to_owned();
+    let account = other.unwrap_or_else(|| user.clone());
+    (user, account)
+}
+
+/// The path from the root on. One that begins there stays as somebody wrote it.
+fn absolute(path: &Path) -> Result<PathBuf> {
+    // Whoever reads an empty one says what is wrong.
+    match path.is_absolute() || path.as_os_str().is_empty() {
+        true => Ok(path.to_owned()),
+        false => std::path::absolute(path).map_err(|error| Error::file(path, error)),
+    }
+}
+
+fn make_absolute(config: &mut Config) -> Result<()> {
+    let logs = config.audit_log.iter_mut();
+    let given = [&mut config.server, &mut config.mariadb.access]
+        .into_iter()
+        .flat_map(|access| {
+            let paths = [
+                &mut access.socket,
+                &mut access.tls_ca,
+                &mut access.password_file,
+                &mut access.defaults_file,
+            ];
+            paths.into_iter().flatten()
+        });
+    for path in logs
+        .filter(|path| path.as_os_str() != "-")
+        .chain([&mut config.sqlite.path])
+        .chain(given)
+    {
+        *path = absolute(path)?;
+    }
+    Ok(())
 }
 
 /// The user who is there; else the one that the package would make.
@@ -187,26 +232,39 @@ fn ask(mut asking: Config, situation: &mut Situation) -> Machine {
     let mut others = Vec::new();
     let mut socket = access.socket.clone();
     if socket.is_none() && access.defaults_file.is_none() {
-        // Something may lie where nobody listens any more.
-        let found = listening
-            .iter()
-            .find(|path| **path == usual)
-            .or(listening.first());
-        if let Some(found) = found {
-            others = listening
-                .iter()
-                .filter(|path| *path != found)
-                .cloned()
-                .collect();
-            socket = Some(found.clone()).filter(|path| *path != usual);
+        let standing = |path: &Path| machine::standing(path, path == usual);
+        let found = choose(&listening, &usual, standing);
+        let taken = found.as_ref().map_or(&usual, |(path, _)| path);
+        others = listening;
+        others.retain(|path| path != taken);
+        if found.is_none() && taken.exists() {
+            situation.server = Err(format!(
+                "{} is not asked: it belongs neither to root nor to the server's user, and anybody \
+                 could have put it there. --socket names it, if it is the server's",
+                escape(taken.as_os_str().as_encoded_bytes())
+            ));
+            return Machine::unseen("the server was not asked");
         }
-        access.socket.clone_from(&socket);
+        let doubtful = found
+            .as_ref()
+            .filter(|(_, standing)| *standing == Standing::Doubtful);
+        situation.doubtful_socket = doubtful.map(|(path, _)| path.clone());
+        access.socket = Some(taken.clone());
+        socket = found.map(|(path, _)| path).filter(|path| *path != usual);
     }
     match server::look(access, &asking.mariadb.database) {
         Err(problem) => {
+            let others: Vec<_> = others
+                .iter()
+                .map(|path| escape(path.as_os_str().as_encoded_bytes()))
+                .collect();
+            let others = match &*others.join(", ") {
+                "" => String::new(),
+                others => format!(". Somebody listens at {others}"),
+            };
             situation.server = Err(format!(
                 "{problem}. init asks it as root, or as any user whom it lets in over its socket \
-                 (--user, --socket)"
+                 (--user, --socket){others}"
             ));
             Machine::unseen("the server was not asked")
         }
@@ -216,7 +274,7 @@ fn ask(mut asking: Config, situation: &mut Situation) -> Machine {
                 situation.zones.clock = machine::server_clock(&Path::new(data).join(path));
             }
             let log = machine::audit_log_of(settings);
-            let machine = Machine::look(&setup.facts, live_files(&situation.wanted));
+            let machine = Machine::look(&setup.facts, super::live_files(&situation.wanted));
             let is_here = machine.socket.is_ok();
             let id = log.as_ref().and_then(|path| fs::metadata(path).ok());
             let id = id.map(|meta| (meta.dev(), meta.ino()));
@@ -239,13 +297,30 @@ fn ask(mut asking: Config, situation: &mut Situation) -> Machine {
     }
 }
 
-/// The live files of the logs that are configured.
-fn live_files(config: &Config) -> Vec<PathBuf> {
-    let (logs, problems) = source::find(&config.audit_log);
-    match problems.is_empty() {
-        true => logs.iter().map(source::Log::path).collect(),
-        false => config.audit_log.clone(),
-    }
+/// The socket to ask where nobody named one: the usual one before others, what is sure before what is
+/// doubtful, and nothing that may be anybody's. Something may lie where nobody listens any more; the
+/// usual one can also be that of a server in a container.
+fn choose(
+    listening: &[PathBuf],
+    usual: &Path,
+    standing: impl Fn(&Path) -> Standing,
+) -> Option<(PathBuf, Standing)> {
+    let is_usual = |path: &&Path| *path == usual;
+    let all = || listening.iter().map(PathBuf::as_path);
+    let in_order = all()
+        .filter(is_usual)
+        .chain(all().filter(|path| !is_usual(path)));
+    let judged: Vec<_> = in_order.map(|path| (path, standing(path))).collect();
+    let first = |wanted| {
+        judged
+            .iter()
+            .find(|(_, standing)| *standing == wanted)
+            .copied()
+    };
+    let found = first(Standing::Sure).or_else(|| first(Standing::Doubtful));
+    let unheard = || Some((usual, standing(usual))).filter(|(_, it)| *it != Standing::Foreign);
+    let (path, standing) = found.or_else(unheard)?;
+    Some((path.to_owned(), standing))
 }
 
 /// Writes the configuration where there is no file yet, and never half of it.
@@ -255,6 +330,13 @@ fn write(situation: &Situation, proposal: &Proposal) -> Result<()> {
         return Err(Error::Config(
             "no configuration is written, for the server could not be asked".into(),
         ));
+    }
+    if let Some(socket) = &situation.doubtful_socket {
+        return Err(Error::Config(format!(
+            "no configuration is written, for others than the server's user could have put {} there; \
+             --socket names it, if it is the server's",
+            escape(socket.as_os_str().as_encoded_bytes())
+        )));
     }
     if path
         .extension()
@@ -288,4 +370,66 @@ fn write(situation: &Situation, proposal: &Proposal) -> Result<()> {
         let _ = fs::remove_file(path);
         Error::file(path, error)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_that_may_be_anybodys_is_never_asked() {
+        use Standing::{Doubtful, Foreign, Sure};
+        let usual = Path::new("/usual");
+        for (listening, usual_is, expected) in [
+            (&["/foreign"][..], Foreign, None),
+            (&["/usual"], Foreign, None),
+            (&[], Foreign, None),
+            (&["/foreign", "/sure"], Foreign, Some(("/sure", Sure))),
+            (&["/doubtful", "/sure"], Foreign, Some(("/sure", Sure))),
+            (
+                &["/doubtful", "/usual"],
+                Foreign,
+                Some(("/doubtful", Doubtful)),
+            ),
+            (&["/doubtful", "/usual"], Sure, Some(("/usual", Sure))),
+            (&["/sure", "/usual"], Doubtful, Some(("/sure", Sure))),
+            (
+                &["/doubtful", "/usual"],
+                Doubtful,
+                Some(("/usual", Doubtful)),
+            ),
+            // It listens in a container.
+            (&["/foreign"], Sure, Some(("/usual", Sure))),
+        ] {
+            let paths: Vec<_> = listening.iter().map(PathBuf::from).collect();
+            let standing = |path: &Path| match path.to_str() {
+                Some("/sure") => Sure,
+                Some("/doubtful") => Doubtful,
+                Some("/usual") => usual_is,
+                _ => Foreign,
+            };
+            let expected = expected.map(|(path, standing)| (PathBuf::from(path), standing));
+            let found = choose(&paths, usual, standing);
+            assert_eq!(found, expected, "{listening:?}, the usual one {usual_is:?}");
+        }
+    }
+
+    #[test]
+    fn an_account_with_a_password_is_not_a_user_of_the_system() {
+        let mut access = Access {
+            user: Some("audit".into()),
+            ..Access::default()
+        };
+        let names_are = |access: &Access, run_as, expected: (&str, &str)| {
+            let (user, account) = names(run_as, access);
+            assert_eq!((&*user, &*account), expected, "{access:?}");
+        };
+        names_are(&access, None, ("audit", "audit"));
+        names_are(&access, Some("joe"), ("joe", "joe"));
+        access.password_file = Some("/etc/conntracker/password".into());
+        names_are(&access, None, (usual_user(), "audit"));
+        names_are(&access, Some("joe"), ("joe", "audit"));
+        access.user = None;
+        names_are(&access, Some("joe"), ("joe", "joe"));
+    }
 }

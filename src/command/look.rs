@@ -1,14 +1,11 @@
 //! What `check` and `report` both come to before they tell it: the log is read, the server and its
 //! machine are asked, the checks are made, and the stores keep what the next check has to know.
 
-use std::path::PathBuf;
-
 use chrono::FixedOffset;
 use hashbrown::HashMap;
 use log::error;
 
 use super::run::{self, Ended};
-use crate::audit_log::source;
 use crate::check::memory::Memory;
 use crate::check::registry::Needs;
 use crate::check::rhythm::Rhythm;
@@ -115,7 +112,7 @@ pub(super) fn look(
     let judged = judged.as_ref();
     let machine = facts
         .as_ref()
-        .map(|facts| Machine::look(facts, logs(config)));
+        .map(|facts| Machine::look(facts, super::live_files(config)));
     let nothing = Memory::default();
     let evidence = Evidence {
         server: &server,
@@ -183,22 +180,6 @@ fn open_all(config: &Config, fail: &mut impl FnMut(&Error)) -> Vec<Box<dyn Store
     let kinds = config.stores.iter();
     let opened = kinds.map(|kind| run::open(*kind, config).inspect_err(&mut *fail));
     opened.filter_map(Result::ok).collect()
-}
-
-/// The live files of the logs that are configured.
-fn logs(config: &Config) -> Vec<PathBuf> {
-    let files: Vec<_> = config
-        .audit_log
-        .iter()
-        .filter(|path| path.as_os_str() != "-")
-        .cloned()
-        .collect();
-    let (logs, problems) = source::find(&files);
-    match problems.is_empty() {
-        true => logs.iter().map(source::Log::path).collect(),
-        // What is not there is told as such.
-        false => files,
-    }
 }
 
 type Checkpoints = [(String, Checkpoint)];

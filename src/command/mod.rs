@@ -16,8 +16,9 @@ mod version;
 mod which;
 
 use std::io::{self, BufWriter, StdoutLock, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use crate::audit_log::source;
 use crate::cli::{AccountsFlags, Command, Invocation, ListFlags, RunFlags, Settings};
 use crate::config::{Config, Layer, Loaded, MariaDbConfig, StoreKind};
 use crate::error::{Error, ExitStatus, Result};
@@ -145,6 +146,22 @@ fn open_store(config: &Config) -> Result<Box<dyn Store>> {
             Ok(Box::new(MariaDb::open_read_only(access, database)?))
         }
         _ => Ok(Box::new(Sqlite::open_read_only(&config.sqlite.path)?)),
+    }
+}
+
+/// The live files of the logs that are configured.
+fn live_files(config: &Config) -> Vec<PathBuf> {
+    let files: Vec<_> = config
+        .audit_log
+        .iter()
+        .filter(|path| path.as_os_str() != "-")
+        .cloned()
+        .collect();
+    let (logs, problems) = source::find(&files);
+    match problems.is_empty() {
+        true => logs.iter().map(source::Log::path).collect(),
+        // What is not there is told as such.
+        false => files,
     }
 }
 

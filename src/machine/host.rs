@@ -2,13 +2,13 @@
 //! user who will run conntracker, and what keeps him from a file. Nothing is changed.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{self, User};
 
 use super::sockets;
-use crate::time::Zone;
 
 /// Folders that systemd reads units from.
 const UNIT_FOLDERS: [&str; 3] = [
@@ -26,6 +26,9 @@ const USUAL_LOGS: [&str; 3] = [
     "/var/log/mysql/server_audit.log",
     "/var/log/mariadb/server_audit.log",
 ];
+
+/// Users whom packages make for the server.
+const SERVER_USERS: [&str; 2] = ["mysql", "mariadb"];
 
 /// Where syslog's files are: Debian's, Red Hat's.
 const SYSLOG_FILES: [&str; 2] = ["/var/log/syslog", "/var/log/messages"];
@@ -127,11 +130,6 @@ impl Host {
         let files = USUAL_LOGS.iter().map(PathBuf::from);
         files.filter(|path| path.is_file()).collect()
     }
-
-    /// The machine's time zone, whatever TZ says in our own environment.
-    pub fn time_zone() -> Option<Zone> {
-        Zone::parse(&iana_time_zone::get_timezone().ok()?)
-    }
 }
 
 impl OsUser {
@@ -165,7 +163,7 @@ fn nearest(path: &Path) -> Option<fs::Metadata> {
 /// What keeps the user `uid` with `groups` from `path`: folders on the way to it that he may not pass,
 /// and the file, which he needs the right `wanted` to (4 to read, 1 to run). Whoever reads a log has to
 /// find its rotated files, too, by reading its folder.
-pub fn blocked(path: &Path, uid: u32, groups: &[u32], wanted: u32) -> Vec<Blocked> {
+fn blocked(path: &Path, uid: u32, groups: &[u32], wanted: u32) -> Vec<Blocked> {
     if uid == 0 {
         return Vec::new();
     }
@@ -209,6 +207,74 @@ pub fn listening_servers() -> Vec<PathBuf> {
         .into_iter()
         .filter(is_server)
         .collect()
+}
+
+/// What a socket that nobody named may be taken for. Whoever has an account on the machine can listen
+/// under a server's name, and what he answers would end in the configuration and in root's shell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// The server's.
+    Sure,
+    /// A server's user has it, in a place where others may put one, too.
+    Doubtful,
+    /// Anybody's.
+    Foreign,
+}
+
+/// What `socket` may be taken for. `is_usual` if it is where servers listen: then root has made the
+/// folder for the server, whatever its user is called, unless others may write there.
+pub fn standing(socket: &Path, is_usual: bool) -> Standing {
+    let Ok(owner) = fs::metadata(socket).map(|meta| meta.uid()) else {
+        return Standing::Foreign;
+    };
+    let folders_of = |path: &Path| -> Option<Vec<Folder>> {
+        let folders = path.ancestors().skip(1);
+        folders.map(|path| Folder::find(path).ok()).collect()
+    };
+    // Neither what a link leads to nor the link may be another's.
+    let is_kept = [Ok(socket.to_owned()), fs::canonicalize(socket)]
+        .into_iter()
+        .all(|path| {
+            let folders = path.ok().and_then(|path| folders_of(&path));
+            folders.is_some_and(|folders| folders.iter().all(|folder| folder.is_kept_for(owner)))
+        });
+    let is_of_server = owner == 0
+        || owner == unistd::geteuid().as_raw()
+        || SERVER_USERS
+            .iter()
+            .any(|name| OsUser::find(name).is_some_and(|user| user.uid == owner));
+    match (is_kept, is_of_server || is_kept && is_usual) {
+        (true, true) => Standing::Sure,
+        (false, true) => Standing::Doubtful,
+        (_, false) => Standing::Foreign,
+    }
+}
+
+/// A folder, as far as it says who may put something into it.
+#[derive(Clone, Copy, Debug)]
+struct Folder {
+    uid: u32,
+    gid: u32,
+    mode: u32,
+}
+
+impl Folder {
+    fn find(path: &Path) -> io::Result<Self> {
+        let meta = fs::metadata(path)?;
+        Ok(Self {
+            uid: meta.uid(),
+            gid: meta.gid(),
+            mode: meta.mode(),
+        })
+    }
+
+    /// Only root and this user can put something there. A sticky bit keeps what is there, but nobody
+    /// from being the first.
+    fn is_kept_for(self, owner: u32) -> bool {
+        (self.uid == 0 || self.uid == owner)
+            && self.mode & 0o002 == 0
+            && (self.mode & 0o020 == 0 || self.gid == 0)
+    }
 }
 
 /// What the process of a server says of its clock.
@@ -267,6 +333,38 @@ mod tests {
         let clock = server_clock(&open[0].1);
         let own = std::env::var("TZ").map_or(ServerClock::Machine, ServerClock::Tz);
         assert_eq!(clock, own);
+    }
+
+    #[test]
+    fn a_folder_is_kept_for_a_user_if_nobody_else_can_write_there() {
+        for (uid, gid, mode, is_kept) in [
+            (0, 0, 0o755, true),
+            (0, 0, 0o775, true),
+            (102, 102, 0o700, true),
+            (0, 102, 0o775, false),
+            (0, 0, 0o777, false),
+            (0, 0, 0o1777, false),
+            (1_000, 0, 0o755, false),
+        ] {
+            let folder = Folder { uid, gid, mode };
+            assert_eq!(folder.is_kept_for(102), is_kept, "{folder:?}");
+        }
+    }
+
+    #[test]
+    fn a_socket_that_anybody_may_have_made_is_not_a_servers() {
+        // The temporary folder is everybody's.
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mysql.sock");
+        assert_eq!(standing(&path, true), Standing::Foreign, "it is not there");
+        let _listener = UnixListener::bind(&path).unwrap();
+        assert_eq!(standing(&path, false), Standing::Doubtful);
+        if unistd::geteuid().is_root() {
+            std::os::unix::fs::chown(&path, Some(4_242), None).unwrap();
+            for is_usual in [true, false] {
+                assert_eq!(standing(&path, is_usual), Standing::Foreign);
+            }
+        }
     }
 
     #[test]

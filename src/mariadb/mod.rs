@@ -83,6 +83,13 @@ pub struct Access {
     pub defaults_file: Option<PathBuf>,
 }
 
+impl Access {
+    /// Whoever comes in so need not be a user of the operating system.
+    pub fn has_password(&self) -> bool {
+        self.password.is_some() || self.password_file.is_some() || self.defaults_file.is_some()
+    }
+}
+
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Endpoint {

@@ -18,10 +18,13 @@ pub(super) fn part(situation: &Situation, config: &Config, setup: &Setup) -> Par
     let mut notes = Notes::default();
     let database = &config.mariadb.database;
     let facts = &setup.facts;
-    notes.remark(format!(
-        "The operating system's user {} comes in over the socket, without a password.",
-        crate::name::escape(situation.account.as_bytes())
-    ));
+    let has_password = config.server.has_password();
+    if !has_password {
+        notes.remark(format!(
+            "The operating system's user {} comes in over the socket, without a password.",
+            crate::name::escape(situation.account.as_bytes())
+        ));
+    }
     let mut body = Vec::new();
     body.extend(objects(config, setup, &mut notes));
     let account = Account::new(&*situation.account, "localhost");
@@ -38,12 +41,20 @@ pub(super) fn part(situation: &Situation, config: &Config, setup: &Setup) -> Par
                     crate::name::escape(setup.current_user.as_bytes())
                 ));
             }
-            let create = Statement::new(
-                "CREATE USER IF NOT EXISTS",
-                &account,
-                "IDENTIFIED VIA unix_socket",
-            );
-            body.push(create.sql().to_owned());
+            if has_password {
+                notes.doubt(format!(
+                    "whether there is an account {}: if not, create it first, with the password that \
+                     the configuration leads to",
+                    crate::name::escape(situation.account.as_bytes())
+                ));
+            } else {
+                let create = Statement::new(
+                    "CREATE USER IF NOT EXISTS",
+                    &account,
+                    "IDENTIFIED VIA unix_socket",
+                );
+                body.push(create.sql().to_owned());
+            }
         }
     }
     let wanted = match keeps_here(config) {

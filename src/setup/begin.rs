@@ -16,7 +16,19 @@ const CRON_FILE: &str = "/etc/cron.d/conntracker";
 /// The steps. None of them may be taken twice, or do harm if they are.
 pub(super) fn part(situation: &Situation, config: &Config, machine: &Machine, host: &Host) -> Part {
     let mut notes = Notes::default();
-    let user = &situation.account;
+    let user = &situation.user;
+    if situation.doubtful_socket.is_some() {
+        notes.doubt("whose files these are: see the socket in the first part");
+    }
+    // In a crontab nothing can be quoted there, and a program may take the rest for a flag.
+    let is_plain = is_plain(user);
+    if !is_plain {
+        notes.doubt(format!(
+            "whether {} is a user: a name begins with a-z or _, and has nothing but these, 0-9 and -. \
+             --run-as names another one; cron gets no line for this one",
+            crate::name::escape(user.as_bytes())
+        ));
+    }
     let is_root = host.user.as_ref().is_some_and(|user| user.uid == 0);
     // A timer of the package reads the usual file, and lets its user into the log's group.
     let by_timer = host.has_timer && situation.file_is_default && user == super::USUAL_USER;
@@ -77,7 +89,7 @@ pub(super) fn part(situation: &Situation, config: &Config, machine: &Machine, ho
         steps.push("systemctl enable --now conntracker.timer conntracker-check.timer".into());
     } else if host.has_cron_line {
         notes.remark(format!("{CRON_FILE} is there already."));
-    } else {
+    } else if is_plain {
         // In a crontab a percent sign is the end of the line.
         let line = |time: &str, arguments: &str| {
             format!(
@@ -114,7 +126,7 @@ fn store_folder(config: &Config, host: &Host, user: &str, notes: &mut Notes) -> 
         (Some(_), _) => {
             notes.doubt(format!(
                 "whether {} may write to {}, which is another's: there the database is, or will be. \
-                 chown -R gives it to him",
+                 Best is a folder of its own (sqlite.path)",
                 crate::name::escape(user.as_bytes()),
                 shown(folder)
             ));
@@ -152,12 +164,33 @@ fn open_files(machine: &Machine) -> Option<String> {
 fn word_of(path: &Path) -> String {
     let bytes = path.as_os_str().as_encoded_bytes();
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+".contains(byte);
-    match bytes.iter().all(is_plain) {
+    match !bytes.is_empty() && bytes.iter().all(is_plain) {
         true => String::from_utf8_lossy(bytes).into_owned(),
         false => shell_path(path),
     }
 }
 
+/// A user's name as useradd(8) takes it everywhere.
+fn is_plain(name: &str) -> bool {
+    let is_letter = |c: char| c.is_ascii_lowercase() || c == '_';
+    name.starts_with(is_letter)
+        && name
+            .chars()
+            .all(|c| is_letter(c) || c.is_ascii_digit() || c == '-')
+}
+
 fn word(text: &str) -> String {
     word_of(Path::new(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_a_word_too() {
+        for (text, expected) in [("", "''"), ("/a.b", "/a.b"), ("a b", "'a b'")] {
+            assert_eq!(word(text), expected);
+        }
+    }
 }

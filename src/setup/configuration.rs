@@ -13,6 +13,14 @@ const USUAL_SYSLOG: &str = "/var/log/syslog";
 pub(super) fn decide(situation: &Situation) -> (Config, Notes) {
     let mut notes = Notes::default();
     let mut config = situation.wanted.clone();
+    if let Some(socket) = &situation.doubtful_socket {
+        notes.doubt(format!(
+            "whether {} is the server's socket, and all that is said here the server's word: nobody \
+             named it, and others than the server's user could have put it there. --socket names it, if \
+             it is",
+            shown(socket)
+        ));
+    }
     let Ok(seen) = &situation.server else {
         notes.remark("The server was not asked: this is what can be said without it.");
         if let (false, [log, ..]) = (situation.log_is_given, &*situation.logs) {

@@ -44,10 +44,15 @@ pub struct Situation {
     pub wanted: Config,
     /// Somebody said where the audit log is.
     pub log_is_given: bool,
-    /// The user who is to run it, and his account.
+    /// The operating system's user who is to run it.
+    pub user: String,
+    /// The account with which it comes into the server: the user's, unless it has a password.
     pub account: String,
     /// What may be the server's zone.
     pub zones: Zones,
+    /// The socket that is asked, if nobody named it and others than the server's user may have put it
+    /// there.
+    pub doubtful_socket: Option<PathBuf>,
     /// The server; or why it can't be asked, in words.
     pub server: Result<Seen, String>,
     /// Audit logs that are there, without a server to say which is its own.

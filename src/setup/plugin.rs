@@ -8,6 +8,7 @@ use super::{Notes, Part, Seen, shown};
 use crate::check::audit_plugin::{self, has_logins};
 use crate::check::{Finding, Observed, Place, Severity, Step};
 use crate::machine::{Host, Machine};
+use crate::name::{escape, is_unsafe_to_show};
 use crate::server::Settings;
 
 /// Settings that decide what is written, and for how long it is kept.
@@ -60,7 +61,7 @@ impl Missing {
             let by_sql = setup.set_by_sql.iter().any(|set| set == name);
             let known = missing.options.iter().any(|(known, _)| known == name);
             if let (true, false, Some(value)) = (by_sql, known, facts.settings.get(name)) {
-                missing.options.push((name.to_owned(), option_value(value)));
+                missing.option(name, value);
             }
         }
         missing
@@ -70,13 +71,30 @@ impl Missing {
     fn events(&mut self, settings: &Settings) {
         const NAME: &str = "server_audit_events";
         let now = settings.get(NAME).unwrap_or_default();
-        if !has_logins(now) {
-            let wanted = format!("CONNECT,{now}");
-            self.sql.push(format!(
-                "SET GLOBAL {NAME} = '{}';",
-                wanted.replace('\'', "''")
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "_, ".contains(c);
+        if !now.chars().all(is_plain) {
+            self.notes.doubt(format!(
+                "what is logged: {NAME} is '{}'",
+                escape(now.as_bytes())
             ));
-            self.options.push((NAME.to_owned(), option_value(&wanted)));
+        } else if !has_logins(now) {
+            let wanted = format!("CONNECT,{now}");
+            self.sql.push(format!("SET GLOBAL {NAME} = '{wanted}';"));
+            self.option(NAME, &wanted);
+        }
+    }
+
+    /// A file of options can write only a few of the characters that act on what shows them.
+    fn option(&mut self, name: &str, value: &str) {
+        let written = option_value(value);
+        if written.chars().any(is_unsafe_to_show) {
+            self.notes.doubt(format!(
+                "how {name} is kept: its value '{}' can't be written as text. It is lost with the \
+                 server's next start",
+                escape(value.as_bytes())
+            ));
+        } else {
+            self.options.push((name.to_owned(), written));
         }
     }
 

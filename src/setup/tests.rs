@@ -86,7 +86,9 @@ fn usual() -> Situation {
         base,
         base_zone: Some(Zone::UTC),
         log_is_given: false,
+        user: "conntracker".into(),
         account: "conntracker".into(),
+        doubtful_socket: None,
         zones: Zones {
             configured: None,
             machine: Some(Zone::UTC),
@@ -395,6 +397,52 @@ systemctl enable --now conntracker.timer conntracker-check.timer
     );
 }
 
+#[test]
+fn what_may_be_anybodys_word_is_told_as_such() {
+    let mut situation = usual();
+    situation.doubtful_socket = Some("/tmp/mysql\n.sock".into());
+    let proposal = propose(&situation, &prepared());
+    let doubts = &proposal.configuration.notes.doubts;
+    assert!(doubts[0].contains("/tmp/mysql\\n.sock"), "{doubts:?}");
+    assert_eq!(part(&proposal, "Shell").notes.doubts.len(), 1);
+}
+
+#[test]
+fn cron_gets_no_user_whose_name_would_be_more_than_a_word() {
+    for name in ["joe x", "joe\nEND\nid", "-joe", "Joe", "0", "", "joe;id"] {
+        let mut situation = usual();
+        situation.user = name.into();
+        let host = Host {
+            user: None,
+            has_cron_line: false,
+            ..prepared()
+        };
+        let proposal = propose(&situation, &host);
+        let part = part(&proposal, "Shell");
+        assert_eq!(part.notes.doubts.len(), 2, "{name:?}: {:?}", part.notes);
+        assert!(!part.body.contains("cron"), "{name:?}: {}", part.body);
+    }
+}
+
+#[test]
+fn an_account_with_a_password_is_not_made_without_one() {
+    let mut situation = usual();
+    situation.account = "audit".into();
+    situation.wanted.server.user = Some("audit".into());
+    situation.wanted.server.password_file = Some("/etc/conntracker/password".into());
+    let proposal = propose(&situation, &prepared());
+    let views = part(&proposal, "views");
+    assert!(!views.body.contains("CREATE USER"), "{}", views.body);
+    assert!(
+        views.body.contains("TO 'audit'@'localhost'"),
+        "{}",
+        views.body
+    );
+    assert_eq!(views.notes.doubts.len(), 1, "{:?}", views.notes);
+    let steps = &part(&proposal, "Shell").body;
+    assert!(!steps.contains("audit"), "{steps}");
+}
+
 /// Text with everything in it that means something to somebody.
 fn odd() -> impl Strategy<Value = String> {
     let odd = prop_oneof![
@@ -417,6 +465,55 @@ fn odd() -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    #[test]
+    fn what_a_server_says_acts_on_no_terminal(
+        (events, path, hostname, version) in (odd(), odd(), odd(), odd()),
+        (current_user, zone, log, socket) in (odd(), odd(), odd(), odd()),
+        (group, blocked, output) in (odd(), odd(), odd()),
+        is_here in any::<bool>(),
+    ) {
+        let mut situation = usual();
+        situation.doubtful_socket = Some(socket.clone().into());
+        let seen = seen(&mut situation);
+        seen.is_here = is_here;
+        seen.others = vec![socket.clone().into()];
+        seen.log = Some(log.into());
+        seen.log_is_read = false;
+        let setup = &mut seen.setup;
+        setup.current_user = current_user;
+        setup.accounts_known = false;
+        setup.views = None;
+        setup.set_by_sql = vec!["server_audit_file_path".into(), "server_audit_output_type".into()];
+        let facts = &mut setup.facts;
+        facts.accounts.clear();
+        facts.hostname = (&*hostname).into();
+        facts.version = version;
+        for (name, value) in [
+            ("server_audit_events", events),
+            ("server_audit_file_path", path),
+            ("server_audit_output_type", output),
+            ("system_time_zone", zone),
+            ("datadir", socket),
+        ] {
+            facts.settings.0.insert(name.into(), value);
+        }
+        let host = Host {
+            log_group: Some(Group { gid: 120, name: group }),
+            log_blocked: [true, false]
+                .map(|of_group| Blocked { path: (&*blocked).into(), is_folder: true, of_group })
+                .into(),
+            user: None,
+            ..prepared()
+        };
+        let proposal = propose(&situation, &host);
+        let text = proposal.text(None);
+        prop_assert!(!text.chars().any(|c| c != '\n' && is_unsafe_to_show(c)), "{text:?}");
+        let parts = proposal.parts.iter().chain([&proposal.configuration]);
+        for said in parts.flat_map(|part| part.notes.doubts.iter().chain(&part.notes.remarks)) {
+            prop_assert!(!said.contains('\n'), "{said:?}");
+        }
+    }
+
     #[test]
     fn the_printed_configuration_is_the_decided_one(
         (log, socket, name, sqlite) in (odd(), odd(), odd(), odd()),

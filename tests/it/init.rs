@@ -3,9 +3,11 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::thread;
 
 use rustix::process::{getegid, geteuid};
 use serde_json::Value;
@@ -509,4 +511,109 @@ fn syslog_is_left_and_what_can_be_done_is_said() {
         "{part}"
     );
     assert!(!part.contains("SET GLOBAL"), "{part}");
+}
+
+/// Another socket through which the server is reached.
+fn second_socket(path: &Path, server: PathBuf) {
+    let listener = UnixListener::bind(path).expect("a socket");
+    thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let Ok(server) = UnixStream::connect(&server) else {
+                return;
+            };
+            let copy = |from: &UnixStream, to: &UnixStream| {
+                let (mut from, mut to) = (from.try_clone()?, to.try_clone()?);
+                thread::spawn(move || {
+                    let _ = std::io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(std::net::Shutdown::Write);
+                });
+                std::io::Result::Ok(())
+            };
+            copy(&client, &server).expect("a copy");
+            copy(&server, &client).expect("a copy");
+        }
+    });
+}
+
+#[test]
+fn a_socket_that_others_could_have_made_has_to_be_named() {
+    let bench = Bench::new(Server::start_bare("UTC", &[]));
+    // In the folder for temporary files, which is everybody's.
+    let socket = bench.env.path("mysqld.sock");
+    second_socket(&socket, bench.server.address().socket.clone());
+    let named = socket.display().to_string();
+    let args = ["init", "--user", "root", "--run-as", &bench.user.name];
+    let write = |more: &[&str], code| {
+        let mut command = bench.command(&args);
+        command
+            .args(["--write", "--sqlite", "his.sqlite"])
+            .args(more);
+        Printed::of(command.output().expect("init"), code)
+    };
+    let refused = write(&[], 3);
+    assert!(
+        refused.said.contains("no configuration is written"),
+        "{}",
+        refused.said
+    );
+    let part = refused.part("Configuration");
+    assert!(part.contains("# NOT CERTAIN: whether "), "{part}");
+    assert!(!bench.config.exists());
+    write(&["--socket", &named], 0);
+    assert!(text(&bench.config).contains(&named));
+}
+
+#[test]
+fn a_socket_of_any_user_is_not_even_asked() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let env = TestEnv::new();
+    let socket = env.path("mysql.sock");
+    let listener = UnixListener::bind(&socket).expect("a socket");
+    let nobody: u32 = id(&["-u", "nobody"]).parse().expect("a number");
+    chown(&socket, Some(nobody), None).expect("somebody's socket");
+    listener.set_nonblocking(true).expect("a socket");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_conntracker"));
+    command
+        .args(["init", "--write", "--config"])
+        .arg(env.path("new.toml"))
+        .env_clear();
+    let printed = Printed::of(command.output().expect("init"), 3);
+    let asked = listener.accept().map(|_| ()).map_err(|error| error.kind());
+    assert_eq!(
+        asked,
+        Err(std::io::ErrorKind::WouldBlock),
+        "{}",
+        printed.said
+    );
+    assert!(!env.path("new.toml").exists());
+}
+
+#[test]
+fn what_is_printed_holds_in_every_folder() {
+    let bench = Bench::new(Server::start(&[]));
+    let socket = bench.server.address().socket.display().to_string();
+    let mut command = Command::new(&bench.program);
+    command
+        .args(["init", "--user", "root", "--run-as", &bench.user.name])
+        .args(["--config", "my.toml", "--sqlite", "x.sqlite"])
+        .args(["--audit-log", "log/server_audit.log", "--write"])
+        .args(["--socket", &socket])
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .current_dir(bench.env.path(""));
+    let output = command.output().expect("init");
+    let code = output.status.code().expect("an end");
+    let printed = Printed::of(output, code);
+    let path = |name: &str| bench.env.path(name).display().to_string();
+    let written = text(&bench.env.path("my.toml"));
+    let line = format!("\npath = \"{}\"\n", path("x.sqlite"));
+    assert!(written.contains(&line), "{written}");
+    let part = printed.part("Configuration");
+    assert!(part.contains(&path("log/server_audit.log")), "{part}");
+    let steps = printed.part("Shell");
+    let config = format!("--config {}", path("my.toml"));
+    assert!(steps.contains(&config), "{steps}");
+    assert!(!steps.contains("--config my.toml"), "{steps}");
 }
