@@ -103,8 +103,8 @@ fn rights_of(account: &Account, facts: &Facts) -> Vec<Finding> {
             true => GRANT,
             false => granting,
         };
-        let on_mysql = role.databases(facts).any(is_on_mysql)
-            || role.objects(facts).any(|object| object.database.0 == MYSQL);
+        let on_mysql =
+            role.databases(facts).any(is_on_mysql) || role.objects(facts).any(is_of_mysql);
         if powerful | granting != 0 || on_mysql {
             let names = rights::names(powerful | granting);
             let names = match names.is_empty() {
@@ -146,8 +146,7 @@ fn is_powerful(facts: &Facts, user: &Name, host: &Name) -> bool {
         let own = account.access.unwrap_or(0);
         let all = roles.iter().fold(own, |all, role| all | role.access(facts));
         let on_database = |grant: &DatabaseGrant| grant.access & GRANT != 0 || is_on_mysql(grant);
-        let on_object =
-            |object: &ObjectGrant| object.may_be_passed_on() || object.database.0 == MYSQL;
+        let on_object = |object: &ObjectGrant| object.may_be_passed_on() || is_of_mysql(object);
         rights::powerful(all) != 0
             || rights::databases(facts, user, host).any(on_database)
             || rights::objects(facts, user, host).any(on_object)
@@ -210,7 +209,16 @@ struct Deeds {
 impl Deeds {
     fn say(&mut self, words: String, sql: Option<String>) {
         self.said.push(words);
-        self.statements.extend(sql);
+        self.take_away(sql);
+    }
+
+    /// What was taken away already can't be once more.
+    fn take_away(&mut self, statements: impl IntoIterator<Item = String>) {
+        for sql in statements {
+            if !self.statements.contains(&sql) {
+                self.statements.push(sql);
+            }
+        }
     }
 
     fn global(&mut self, access: u64, account: &Account) {
@@ -236,7 +244,7 @@ impl Deeds {
     }
 
     fn on_object(&mut self, object: &ObjectGrant, account: &Account) {
-        if object.database.0 == MYSQL {
+        if is_of_mysql(object) {
             let words = format!("{} on {}", object.rights, shown(object));
             self.say(words, revoke_object(object, "ALL PRIVILEGES", account));
         }
@@ -254,6 +262,10 @@ fn is_on_mysql(grant: &DatabaseGrant) -> bool {
     // Patterns of databases are written as those of hosts.
     let pattern = HostPattern::new(grant.database.clone());
     grant.access & !GRANT != 0 && pattern.admits(Some(MYSQL), None).is_some()
+}
+
+fn is_of_mysql(object: &ObjectGrant) -> bool {
+    object.database.0 == MYSQL
 }
 
 /// Data beyond one database.
@@ -287,11 +299,13 @@ fn scope(account: &Account, own: u64, roles: &[Granted<'_>], facts: &Facts) -> O
         of.extend(revoke(grant, "ALL PRIVILEGES", account));
     }
     let objects = rights::objects(facts, &account.user, account.host.text());
-    for object in objects.filter(|object| object.database.0 != MYSQL) {
+    for object in objects.filter(|object| !is_of_mysql(object)) {
         let of = wholes.get_mut(&object.database);
         let of = of.unwrap_or_else(|| parts.entry(object.database.clone()).or_default());
         of.extend(revoke_object(object, "ALL PRIVILEGES", account));
     }
+    // An account has one of its own; what everybody has is nobody's.
+    let kept = usize::from(!account.is_role);
     let mut databases: Vec<_> = wholes.keys().chain(parts.keys()).cloned().collect();
     // Those of roles are not taken away one by one: the role is.
     let mut takes_away = Vec::new();
@@ -313,22 +327,17 @@ fn scope(account: &Account, own: u64, roles: &[Granted<'_>], facts: &Facts) -> O
             .map(|grant| rights::literal(&grant.database));
         let of_objects = role
             .objects(facts)
-            .map(|object| object.database.clone())
-            .filter(|database| database.0 != MYSQL);
+            .filter(|object| !is_of_mysql(object))
+            .map(|object| object.database.clone());
         for database in of_role.chain(of_objects) {
             if !databases.contains(&database) {
                 databases.push(database);
             }
         }
-        if before > 0 && databases.len() > before
-            || databases.len() > before + 1
-            || account.is_role && databases.len() > before
-        {
+        if databases.len() > before.max(kept) {
             takes_away.extend(revoke_role(role.role, account));
         }
     }
-    // What everybody has is nobody's own.
-    let kept = usize::from(!account.is_role);
     if databases.len() > kept {
         let shown: Vec<_> = databases
             .iter()
@@ -345,13 +354,12 @@ fn scope(account: &Account, own: u64, roles: &[Granted<'_>], facts: &Facts) -> O
             ),
         });
         let all = wholes.into_values().chain(parts.into_values());
-        deeds.statements.extend(all.skip(kept).flatten());
-        deeds.statements.extend(takes_away);
+        deeds.take_away(all.skip(kept).flatten());
+        deeds.take_away(takes_away);
     }
     if deeds.said.is_empty() {
         return None;
     }
-    deeds.statements.dedup();
     Some(
         Finding::new(
             "wide-scope",

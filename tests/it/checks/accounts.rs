@@ -23,7 +23,7 @@ fn innocents(server: &Server) -> String {
 const NOTHING_NEW: &str = "skip = ['new-account', 'changed-account']";
 
 /// What is done, and what is found then: check and subject.
-const GUILT: [(&str, &[&str]); 38] = [
+const GUILT: [(&str, &[&str]); 39] = [
     ("CREATE USER ''@localhost IDENTIFIED BY 'x'", &["anonymous-account ''@'localhost'"]),
     ("CREATE USER ''@'%'", &["anonymous-account ''@'%'"]),
     ("CREATE USER root@'guilty.example.com' IDENTIFIED BY 'x'", &["root-remote 'root'@'guilty.example.com'"]),
@@ -110,6 +110,14 @@ const GUILT: [(&str, &[&str]); 38] = [
     ),
     ("GRANT SELECT ON lookup.* TO PUBLIC WITH GRANT OPTION", &["powerful-account PUBLIC", "wide-scope PUBLIC"]),
     ("GRANT SELECT (a) ON lookup.t TO PUBLIC; GRANT SELECT ON `app\\_%`.* TO PUBLIC", &["wide-scope PUBLIC"]),
+    // Each of the roles is guilty twice, and taken away once.
+    (
+        "CREATE ROLE guilty_role; GRANT SELECT ON *.* TO guilty_role; GRANT INSERT ON `app\\_%`.* TO guilty_role;
+         CREATE ROLE guilty_inner; GRANT SELECT ON *.* TO guilty_inner; GRANT INSERT ON `app\\_%`.* TO guilty_inner;
+         CREATE USER guilty@localhost IDENTIFIED BY 'x'; GRANT guilty_role TO guilty@localhost;
+         GRANT guilty_inner TO guilty@localhost",
+        &["wide-scope 'guilty'@'localhost'"],
+    ),
     // On parts of databases.
     (
         "GRANT ALL ON shop.* TO guilty@localhost IDENTIFIED BY 'x'; GRANT SELECT ON lookup.t TO guilty@localhost",
