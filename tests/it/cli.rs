@@ -15,6 +15,7 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use crate::env::TestEnv;
+use crate::store::judged;
 
 #[test]
 fn a_run_says_nothing_with_or_without_its_name() {
@@ -142,16 +143,9 @@ fn the_last_check_tells_of_accounts_that_no_log_knows() {
         run.complains_once(&["conntracker check"]);
     }
     let judged = |user: &str, state: &str, active: Option<i64>| AccountStatus {
-        user: user.into(),
-        host: "10.0.%".into(),
-        state: state.into(),
         reason: "a reason".into(),
-        last_seen: None,
         last_active: active.map(UtcSeconds),
-        connects: 0,
-        clients: 0,
-        exact: true,
-        known_since: None,
+        ..judged(user, "10.0.%", state)
     };
     let status = Status {
         server: "db1".into(),

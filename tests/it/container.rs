@@ -97,11 +97,7 @@ fn through_the_compose_file() {
     }
 
     // The same log into the server itself, and its figures out again with plain SQL.
-    let socket = server.address.socket.display();
-    let env = env.configured(
-        "mariadb.toml",
-        &format!("stores = ['mariadb']\n[mariadb]\nsocket = '{socket}'\nuser = 'root'\n"),
-    );
+    let env = env.in_mariadb(&server.address.socket, "root", "");
     let in_sqlite = of_others(
         env.run(&["accounts", "--store", "sqlite", "--format", "json"])
             .json(),

@@ -78,6 +78,17 @@ impl TestEnv {
         Self { config, ..self }
     }
 
+    /// Keeps the answer in the MariaDB server behind `socket`, as `user`; `more` is added to `[mariadb]`.
+    pub(crate) fn in_mariadb(self, socket: &Path, user: &str, more: &str) -> Self {
+        let socket = socket.display();
+        self.configured(
+            "mariadb.toml",
+            &format!(
+                "stores = ['mariadb']\n[mariadb]\nsocket = '{socket}'\nuser = '{user}'\n{more}\n"
+            ),
+        )
+    }
+
     /// A log of another name.
     pub(crate) fn log(self, name: &str) -> Self {
         let log = self.log.with_file_name(name);

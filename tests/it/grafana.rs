@@ -73,13 +73,7 @@ fn record(minutes: i64, what: &str) -> String {
 fn filled() -> Server {
     const DAY: i64 = 1_440;
     let server = Server::start(&[]);
-    let env = TestEnv::new().configured(
-        "mariadb.toml",
-        &format!(
-            "stores = ['mariadb']\n[mariadb]\nsocket = '{}'\nuser = 'root'\n",
-            server.address().socket.display()
-        ),
-    );
+    let env = TestEnv::new().in_mariadb(&server.address().socket, "root", "");
     let mut log = String::new();
     let days = (150..=200).rev().chain((1..140).rev());
     for (id, day) in (100..).zip(days) {

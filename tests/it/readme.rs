@@ -36,13 +36,7 @@ fn refusal(name: &str, host: &str, id: u32) -> String {
 #[test]
 fn each_statement_finds_what_it_is_there_for() {
     let server = Server::start(&[]);
-    let env = TestEnv::new().configured(
-        "mariadb.toml",
-        &format!(
-            "stores = ['mariadb']\n[mariadb]\nsocket = '{}'\nuser = 'root'\n",
-            server.address().socket.display()
-        ),
-    );
+    let env = TestEnv::new().in_mariadb(&server.address().socket, "root", "");
     // Somebody comes every day, so that silence is no reason to doubt the log.
     let mut sessions: Vec<_> = (0..=200).map(|day| (day, "monitor", "10.0.0.9")).collect();
     sessions.extend([

@@ -7,11 +7,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use conntracker::store::{AccountStatus, Sqlite, Status, Store};
+use conntracker::store::{Sqlite, Status, Store};
 use conntracker::time::UtcSeconds;
 
 use crate::env::TestEnv;
 use crate::mariadb::Server;
+use crate::store::judged;
 
 fn login(name: &str, id: usize) -> String {
     format!("20261122 19:00:00,db1,{name},10.0.0.1,{id},0,CONNECT,,,0\n")
@@ -246,25 +247,13 @@ fn accounts_are_counted_by_state_and_told_one_by_one_on_request() {
     }
     fs::write(env.log_path(), &log).expect("a log");
     env.collect();
-    let status = |user: &str, state: &str| AccountStatus {
-        user: user.into(),
-        host: "%".into(),
-        state: state.into(),
-        reason: String::new(),
-        last_seen: None,
-        last_active: None,
-        connects: 0,
-        clients: 0,
-        exact: true,
-        known_since: None,
-    };
     let status = Status {
         server: "db1".into(),
         checked_at: UtcSeconds(1_795_376_581),
         accounts: vec![
-            status("a", "unused"),
-            status("b", "unused"),
-            status("c", "role"),
+            judged("a", "%", "unused"),
+            judged("b", "%", "unused"),
+            judged("c", "%", "role"),
         ],
         unexplained: Vec::new(),
     };

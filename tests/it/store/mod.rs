@@ -16,6 +16,22 @@ use conntracker::store::{
 use conntracker::time::UtcSeconds;
 use conntracker::wildcard::Wildcard;
 
+/// How a check judged an account, of which nothing is known but that.
+pub(crate) fn judged(user: impl Into<Name>, host: &str, state: &str) -> AccountStatus {
+    AccountStatus {
+        user: user.into(),
+        host: host.into(),
+        state: state.into(),
+        reason: "a reason — in words".into(),
+        last_seen: None,
+        last_active: None,
+        connects: 0,
+        clients: 0,
+        exact: true,
+        known_since: None,
+    }
+}
+
 /// Proves what the trait promises. `open` opens one and the same store, which is empty at first; for
 /// `set_back` see [`activity::contract`].
 pub(crate) fn store_contract(open: impl Fn() -> Box<dyn Store>, set_back: impl Fn()) {
@@ -446,16 +462,10 @@ fn accounts_are_sorted(store: &mut dyn Store) {
 
 fn judged_accounts_are_picked_and_sorted(store: &mut dyn Store) {
     let status = |user: &str, active| AccountStatus {
-        user: user.into(),
-        host: "10.%".into(),
-        state: "active".into(),
-        reason: "a reason".into(),
-        last_seen: None,
         last_active: time(active),
         connects: 1,
         clients: 1,
-        exact: true,
-        known_since: None,
+        ..judged(user, "10.%", "active")
     };
     for (server, at) in [("judged 1", 1_000), ("judged 2", 2_000)] {
         let judged = Status {
@@ -833,16 +843,12 @@ fn proxied_accounts_are_merged(store: &mut dyn Store) {
 
 fn a_status_takes_the_place_of_the_last_one(store: &mut dyn Store) {
     let account = |user: &[u8], state: &str| AccountStatus {
-        user: Name::from(user),
-        host: "10.%".into(),
-        state: state.into(),
-        reason: "a reason — in words".into(),
         last_seen: time(Some(100)),
-        last_active: None,
         connects: 3,
         clients: 2,
         exact: user.is_empty(),
         known_since: time(Some(50)),
+        ..judged(user, "10.%", state)
     };
     let status = |server: &str, accounts| Status {
         server: server.into(),

@@ -1,7 +1,6 @@
 //! What goes wrong with a server or on the way to it, at the worst moment: in the end every figure is
 //! as if nothing had happened.
 
-use std::fs;
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -188,13 +187,7 @@ fn a_connection_that_breaks_at_the_commit_is_made_anew_in_the_same_run() {
         let env = env_in(&server, "root", "");
         let wire = Wire::between(&server, &env.path("."), at, times);
         server.sql("DROP DATABASE IF EXISTS conntrack");
-        let env = env.configured(
-            "wire.toml",
-            &format!(
-                "stores = ['mariadb']\n[mariadb]\nsocket = '{}'\nuser = 'root'\n",
-                wire.socket.display()
-            ),
-        );
+        let env = env.in_mariadb(&wire.socket, "root", "");
         // What is told once must be told though the answer to its COMMIT was lost.
         append(&env, &format!("{ALICE}{}", BOB.replace("19:05", "19:04")));
         append(
@@ -372,5 +365,4 @@ fn a_connection_that_the_server_ended_meanwhile_is_made_anew() {
         aborted, "Aborted_clients\t0\n",
         "the server ended no connection"
     );
-    fs::remove_file(env.path("mariadb.toml")).expect("the configuration");
 }

@@ -30,11 +30,7 @@ fn env_in(server: &Server, user: &str, more: &str) -> TestEnv {
 }
 
 fn configure(env: TestEnv, server: &Server, user: &str, more: &str) -> TestEnv {
-    let socket = server.address().socket.display();
-    env.configured(
-        "mariadb.toml",
-        &format!("stores = ['mariadb']\n[mariadb]\nsocket = '{socket}'\nuser = '{user}'\n{more}\n"),
-    )
+    env.in_mariadb(&server.address().socket, user, more)
 }
 
 const ALICE: &str = "\
