@@ -4,6 +4,7 @@
 //! Preparing a data directory takes longer than starting a server, so it is done once per test
 //! process and kept in memory; nothing of it stays behind on the disk.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
@@ -13,8 +14,8 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -553,9 +554,12 @@ fn id(which: &str) -> u32 {
 pub(crate) fn free_port() -> u16 {
     let mut random = Random::new(RandomState::new().hash_one(0));
     let is_free = |&port: &u16| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok();
+    // Whoever got one may not listen on it yet.
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let is_new = |port: &u16| GIVEN.lock().expect("the ports").insert(*port);
     (0..1_000)
         .map(|_| 10_000 + random.below(20_000) as u16)
-        .find(is_free)
+        .find(|port| is_free(port) && is_new(port))
         .expect("a free port")
 }
 
