@@ -1,0 +1,96 @@
+//! What SQLite takes for as many accounts as one commit may hold.
+
+#![allow(clippy::expect_used)]
+
+use conntracker::checkpoint::Checkpoint;
+use conntracker::store::{AccountFilter, Batch, Commit, Retention, Sqlite, Store};
+use conntracker::tally::Tally;
+use conntracker::time::UtcSeconds;
+use divan::counter::ItemsCount;
+use divan::{Bencher, black_box};
+use tempfile::TempDir;
+
+/// As many as one batch holds.
+const ACCOUNTS: usize = 200_000;
+
+/// 2026-10-15
+const START: i64 = 1_792_022_400;
+
+fn main() {
+    divan::main();
+}
+
+/// A login of every `step`th account, `hours` after the first.
+fn batch(step: usize, hours: i64) -> Batch {
+    let mut tally = Tally::new(Retention::default(), None);
+    for n in (0..ACCOUNTS).step_by(step) {
+        let name = format!("user_{}", n / 4);
+        let host = format!("10.{}.{}.{}", n % 4, n / 250 % 250, n % 250 + 1);
+        let at = UtcSeconds(START + hours * 3_600 + n as i64 % 3_600);
+        tally.connect(name.as_bytes(), host.as_bytes(), at);
+        tally.active(name.as_bytes(), host.as_bytes(), at);
+    }
+    tally.take(&"db1".into())
+}
+
+fn commit(store: &mut Sqlite, batch: &Batch) {
+    let mut checkpoints = store.checkpoints().expect("the store is read");
+    let base = checkpoints.pop().map(|(_, checkpoint)| checkpoint);
+    let next = Checkpoint {
+        server: "db1".into(),
+        ..Checkpoint::default()
+    };
+    let done = store
+        .commit("/log", base.as_ref(), &next, batch)
+        .expect("the store is written");
+    assert_eq!(done, Commit::Done);
+}
+
+fn open(folder: &TempDir) -> Sqlite {
+    Sqlite::open(&folder.path().join("store.sqlite")).expect("the store is opened")
+}
+
+fn full_store(folder: &TempDir) -> Sqlite {
+    let mut store = open(folder);
+    commit(&mut store, &batch(1, 0));
+    store
+}
+
+fn folder() -> TempDir {
+    tempfile::tempdir().expect("a temporary folder")
+}
+
+#[divan::bench(sample_count = 5, sample_size = 1)]
+fn first_commit(bencher: Bencher) {
+    let all = batch(1, 0);
+    bencher
+        .counter(ItemsCount::new(all.accounts.len()))
+        .with_inputs(|| {
+            let folder = folder();
+            (open(&folder), folder)
+        })
+        .bench_local_refs(|(store, _)| commit(store, &all));
+}
+
+#[divan::bench]
+fn commit_of_100_changed(bencher: Bencher) {
+    let folder = folder();
+    let mut store = full_store(&folder);
+    let some = batch(ACCOUNTS / 100, 1);
+    bencher.bench_local(|| commit(&mut store, &some));
+}
+
+#[divan::bench(sample_count = 20, sample_size = 1)]
+fn list(bencher: Bencher) {
+    let folder = folder();
+    let mut store = full_store(&folder);
+    bencher.counter(ItemsCount::new(ACCOUNTS)).bench_local(|| {
+        let filter = AccountFilter::default();
+        store
+            .accounts(&filter, &mut |row| {
+                black_box(row);
+                Ok(())
+            })
+            .expect("the store is read");
+    });
+}
