@@ -31,7 +31,7 @@ struct Arguments {
     /// How many pairs of user and host come in.
     #[arg(long, default_value_t = 2000, value_parser = count)]
     accounts: usize,
-    /// How much more often some come in than others: the exponent of Zipf's law; 0: all equally.
+    /// How much more often some come in than others: the exponent of Zipf's law; 0: in turn.
     #[arg(long, default_value_t = 1.0)]
     skew: f64,
     /// Which part of the logins is refused.

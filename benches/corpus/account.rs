@@ -25,12 +25,14 @@ pub(crate) struct Account {
 /// All accounts, and a wheel that turns up the first of them more often than the last.
 pub(crate) struct Accounts {
     accounts: Vec<Account>,
-    /// Up to where on the wheel each account reaches, from 0 to 1.
+    /// Up to where on the wheel each account reaches, from 0 to 1; empty: they take turns.
     reach: Vec<f64>,
+    next: usize,
 }
 
 impl Accounts {
-    /// The account of rank n comes in n^`skew` times less often than the first (Zipf's law).
+    /// The account of rank n comes in n^`skew` times less often than the first (Zipf's law). Without
+    /// a skew they take turns, so that a small log has all of them.
     pub(crate) fn new(count: usize, skew: f64, random: &mut Random) -> Self {
         let users = names(count.div_ceil(4), random);
         let machines = (count / 3).max(8);
@@ -54,19 +56,28 @@ impl Accounts {
             });
         }
         let mut sum = 0.0;
-        let mut reach: Vec<_> = (1..=count)
-            .map(|rank| {
+        let mut reach = Vec::new();
+        if skew > 0.0 {
+            reach.extend((1..=count).map(|rank| {
                 sum += (rank as f64).powf(-skew);
                 sum
-            })
-            .collect();
+            }));
+        }
         for end in &mut reach {
             *end /= sum;
         }
-        Self { accounts, reach }
+        Self {
+            accounts,
+            reach,
+            next: 0,
+        }
     }
 
-    pub(crate) fn pick(&self, random: &mut Random) -> usize {
+    pub(crate) fn pick(&mut self, random: &mut Random) -> usize {
+        if self.reach.is_empty() {
+            self.next = (self.next + 1) % self.accounts.len();
+            return self.next;
+        }
         let at = random.unit();
         self.reach
             .partition_point(|&end| end <= at)

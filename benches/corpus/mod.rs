@@ -28,7 +28,7 @@ pub(crate) struct Settings {
     pub(crate) files: u64,
     /// How many pairs of user and host come in.
     pub(crate) accounts: usize,
-    /// The exponent of Zipf's law: 0 if all come in equally often.
+    /// The exponent of Zipf's law; 0: they come in in turn.
     pub(crate) skew: f64,
     /// Which part of the logins is refused.
     pub(crate) failures: f64,
