@@ -3,8 +3,8 @@
 #![allow(clippy::expect_used)]
 
 use conntracker::checkpoint::Checkpoint;
-use conntracker::store::{AccountFilter, Batch, Commit, Retention, Sqlite, Store};
-use conntracker::tally::Tally;
+use conntracker::name::Name;
+use conntracker::store::{AccountFilter, AccountUse, Batch, Commit, Rhythm, Slot, Sqlite, Store};
 use conntracker::time::UtcSeconds;
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
@@ -22,15 +22,36 @@ fn main() {
 
 /// A login of every `step`th account, `hours` after the first.
 fn batch(step: usize, hours: i64) -> Batch {
-    let mut tally = Tally::new(Retention::default(), None);
+    let mut batch = Batch {
+        server: "db1".into(),
+        ..Batch::default()
+    };
     for n in (0..ACCOUNTS).step_by(step) {
-        let name = format!("user_{}", n / 4);
-        let host = format!("10.{}.{}.{}", n % 4, n / 250 % 250, n % 250 + 1);
+        let name = Name::from(format!("user_{n}").as_str());
+        let host = format!("10.{}.{}.{}", n / 62_500, n / 250 % 250, n % 250 + 1);
         let at = UtcSeconds(START + hours * 3_600 + n as i64 % 3_600);
-        tally.connect(name.as_bytes(), host.as_bytes(), at);
-        tally.active(name.as_bytes(), host.as_bytes(), at);
+        batch.rhythm.push(Rhythm {
+            name: Some(name.clone()),
+            slots: vec![Slot {
+                logins: 1,
+                login_hours: Slot::bit_of(at),
+                ..Slot::hour_of(at)
+            }],
+        });
+        batch.accounts.push(AccountUse {
+            server: batch.server.clone(),
+            name,
+            host: host.as_str().into(),
+            first_seen: Some(at),
+            last_seen: Some(at),
+            last_active: Some(at),
+            connects: 1,
+        });
     }
-    tally.take(&"db1".into())
+    // The order in which a run hands them over.
+    batch.accounts.sort_by(|a, b| a.name.cmp(&b.name));
+    batch.rhythm.sort_by(|a, b| a.name.cmp(&b.name));
+    batch
 }
 
 fn commit(store: &mut Sqlite, batch: &Batch) {
