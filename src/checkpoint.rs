@@ -5,6 +5,8 @@
 //! numbers neither lose nor double anything. Before reading goes on, the kilobyte before the
 //! remembered offset is compared too.
 
+use std::ops::Deref;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -35,12 +37,38 @@ impl Digest {
         }
     }
 
-    /// Whether `bytes` begins with the stretch that this digest was made of.
-    pub fn begins(&self, bytes: &[u8]) -> bool {
+    /// Whether a file that begins so begins with the stretch that this digest was made of.
+    fn begins(&self, head: &Beginning) -> bool {
+        if self.len == head.digest.len {
+            return *self == head.digest;
+        }
         usize::try_from(self.len)
             .ok()
-            .and_then(|len| bytes.get(..len))
+            .and_then(|len| head.get(..len))
             .is_some_and(|stretch| Self::of(stretch) == *self)
+    }
+}
+
+/// The first bytes of a file, and their digest: made once, for each file of a log is held against all
+/// marks of the last run.
+#[derive(Clone, Debug)]
+pub struct Beginning {
+    bytes: Vec<u8>,
+    digest: Digest,
+}
+
+impl From<Vec<u8>> for Beginning {
+    fn from(bytes: Vec<u8>) -> Self {
+        let digest = Digest::of(&bytes);
+        Self { bytes, digest }
+    }
+}
+
+impl Deref for Beginning {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
@@ -64,7 +92,7 @@ pub struct FileMark {
 
 impl FileMark {
     /// Whether the file that begins with `head` is the one that this mark was made of, or a copy.
-    pub fn is_of(&self, head: &[u8]) -> bool {
+    pub fn is_of(&self, head: &Beginning) -> bool {
         self.head.begins(head) || (head.len() as u64) < self.head.len && self.first.begins(head)
     }
 }

@@ -5,7 +5,7 @@
 //! files no longer match, it is opened anew. Once open, renames do not matter.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::ffi::OsStrExt;
@@ -17,7 +17,7 @@ use super::record::Head;
 use super::syslog::{Framing, Unframer};
 use super::timestamp::Stamp;
 use super::trust;
-use crate::checkpoint::DIGEST_BYTES;
+use crate::checkpoint::{Beginning, DIGEST_BYTES};
 use crate::error::{Error, Result};
 use crate::name::escape;
 
@@ -44,7 +44,7 @@ pub struct LogFile {
     /// Its size in bytes (packed) when it was opened.
     pub size: u64,
     /// Its first [`DIGEST_BYTES`] (unpacked), or the complete lines of a shorter file.
-    pub head: Vec<u8>,
+    pub head: Beginning,
     file: File,
 }
 
@@ -122,24 +122,25 @@ fn find_by_glob(path: &Path, pattern: &str) -> Result<Vec<Log>> {
 
 /// A folder may be a whole data directory: only regular files that begin like an audit log count.
 fn find_in_folder(folder: &Path) -> Result<Vec<Log>> {
-    let mut paths = entries(folder)?;
+    let mut names = entries(folder)?;
     for _ in 1..MAX_TRIES {
-        let found = find_among(&paths, folder);
+        let found = find_among(&names, folder);
         let again = entries(folder)?;
-        if found.is_ok() || again == paths {
+        if found.is_ok() || again == names {
             return found;
         }
         // The only file with records was rotated between listing and looking.
-        paths = again;
+        names = again;
     }
-    find_among(&paths, folder)
+    find_among(&names, folder)
 }
 
-fn find_among(paths: &[PathBuf], folder: &Path) -> Result<Vec<Log>> {
-    let mut groups: BTreeMap<Log, Vec<&Path>> = BTreeMap::new();
-    for path in paths {
-        if regular_file(path)?.is_some_and(|meta| meta.len() > 0) {
-            groups.entry(Log::of(path)?).or_default().push(path);
+fn find_among(names: &[OsString], folder: &Path) -> Result<Vec<Log>> {
+    let mut groups: BTreeMap<Log, Vec<PathBuf>> = BTreeMap::new();
+    for name in names {
+        let path = folder.join(name);
+        if regular_file(&path)?.is_some_and(|meta| meta.len() > 0) {
+            groups.entry(Log::of(&path)?).or_default().push(path);
         }
     }
     let mut unreadable = Vec::new();
@@ -177,14 +178,16 @@ fn find_among(paths: &[PathBuf], folder: &Path) -> Result<Vec<Log>> {
     }
 }
 
-fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+/// What is in a folder, by name. Names are compared as such: paths would be taken apart for that, each
+/// time, and a data directory holds many.
+fn entries(folder: &Path) -> Result<Vec<OsString>> {
     let failed = |error| Error::file(folder, error);
-    let mut paths = fs::read_dir(folder)
+    let mut names = fs::read_dir(folder)
         .map_err(failed)?
-        .map(|entry| entry.map(|entry| entry.path()).map_err(failed))
-        .collect::<Result<Vec<PathBuf>>>()?;
-    paths.sort();
-    Ok(paths)
+        .map(|entry| entry.map(|entry| entry.file_name()).map_err(failed))
+        .collect::<Result<Vec<OsString>>>()?;
+    names.sort_unstable();
+    Ok(names)
 }
 
 /// What a path means if that is a regular file. A file may go between listing and looking.
@@ -219,13 +222,13 @@ impl Log {
     }
 
     /// Names of the files that belong to this log, with what tells them apart.
-    fn list(&self) -> Result<BTreeMap<PathBuf, (u64, u64)>> {
-        let mut members = BTreeMap::new();
-        for path in entries(&self.folder)? {
-            if live_name(path.file_name().unwrap_or_default().as_bytes()) == self.name
-                && let Some(meta) = regular_file(&path)?
+    fn list(&self) -> Result<Vec<(OsString, (u64, u64))>> {
+        let mut members = Vec::new();
+        for name in entries(&self.folder)? {
+            if live_name(name.as_bytes()) == self.name
+                && let Some(meta) = regular_file(&self.folder.join(&name))?
             {
-                members.insert(path, (meta.dev(), meta.ino()));
+                members.push((name, (meta.dev(), meta.ino())));
             }
         }
         Ok(members)
@@ -249,13 +252,13 @@ impl Log {
         })
     }
 
-    fn open_members(&self, members: &BTreeMap<PathBuf, (u64, u64)>) -> Result<Opened> {
+    fn open_members(&self, members: &[(OsString, (u64, u64))]) -> Result<Opened> {
         let mut opened = Opened::default();
         let (mut files, mut empty) = (Vec::new(), Vec::new());
-        for path in members.keys() {
-            match LogFile::open(path) {
+        for (name, _) in members {
+            match LogFile::open(&self.folder.join(name)) {
                 Ok(Some(file)) => files.push(file),
-                Ok(None) => empty.push(path.as_path()),
+                Ok(None) => empty.push(Path::new(name)),
                 Err(error) => opened.errors.push(error),
             }
         }
@@ -326,13 +329,13 @@ fn in_order(files: Vec<LogFile>, empty: &[&Path], live: &[u8]) -> Vec<LogFile> {
         .filter(|suffix| is_number(suffix) && suffix[1] == b'0')
         .map(|suffix| suffix.len())
         .collect();
-    let plain: Vec<(Vec<u8>, Vec<u8>)> = files
+    let plain: Vec<(Vec<u8>, Beginning)> = files
         .iter()
         .filter(|file| file.packing == Packing::None)
         .map(|file| (suffix(file), file.head.clone()))
         .collect();
     let is_stray = |file: &LogFile| {
-        let is_other = |(other, head): &(Vec<u8>, Vec<u8>)| {
+        let is_other = |(other, head): &(Vec<u8>, Beginning)| {
             *other == suffix(file) && !is_same_beginning(head, &file.head)
         };
         file.packing != Packing::None
@@ -426,25 +429,27 @@ impl LogFile {
         if !meta.is_file() {
             return Ok(None);
         }
-        let mut magic = [0; 6];
-        let read = read_at_most(&file, &mut magic, 0).map_err(failed)?;
-        let packing = Packing::of(&magic[..read]);
         let mut this = Self {
             path: path.to_owned(),
-            packing,
+            packing: Packing::None,
             size: meta.len(),
-            head: Vec::new(),
+            head: Vec::new().into(),
             file,
         };
-        let begin = this
-            .begin(DIGEST_BYTES + 1)
-            .map_err(|error| this.unpack_error(error))?;
-        this.head = match reader::complete_lines(&begin) {
+        let mut begin = this.begin(DIGEST_BYTES + 1).map_err(failed)?;
+        this.packing = Packing::of(&begin);
+        if this.packing != Packing::None {
+            begin = this
+                .begin(DIGEST_BYTES + 1)
+                .map_err(|error| this.unpack_error(error))?;
+        }
+        let head = match reader::complete_lines(&begin) {
             // What has been written does not change, the beginning of a longer line included.
-            _ if begin.len() > DIGEST_BYTES => begin[..DIGEST_BYTES].to_vec(),
+            _ if begin.len() > DIGEST_BYTES => &begin[..DIGEST_BYTES],
             [] => return Ok(None),
-            complete => complete.to_vec(),
+            complete => complete,
         };
+        this.head = head.to_vec().into();
         Ok(Some(this))
     }
 
@@ -586,7 +591,7 @@ impl LogFile {
         }
         let mut head = vec![0; self.head.len()];
         let read = read_at_most(&self.file, &mut head, 0).map_err(failed)?;
-        Ok(read == self.head.len() && head == self.head)
+        Ok(read == self.head.len() && head == *self.head)
     }
 
     /// The first bytes up to byte `offset`, at most [`DIGEST_BYTES`], of a plain file; of a packed
