@@ -270,8 +270,8 @@ pub(super) trait Table {
     /// Drops days before this time.
     fn drop(&mut self, before: UtcSeconds) -> Result<(), Self::Error>;
 
-    /// The number of rows up to `latest`.
-    fn count(&mut self, latest: UtcSeconds) -> Result<usize, Self::Error>;
+    /// Whether there are more than `most` rows up to `latest`.
+    fn exceeds(&mut self, most: usize, latest: UtcSeconds) -> Result<bool, Self::Error>;
 }
 
 /// Adds the rhythm of `batch`, once its accounts are there, to what is in `table`.
@@ -303,7 +303,7 @@ pub(super) fn commit<T: Table>(
 /// Folds and drops more than retention asks for until there are no more than `most` rows. The hours of
 /// the newest day are the last to go.
 fn bound<T: Table>(table: &mut T, most: usize, latest: UtcSeconds) -> Result<(), T::Error> {
-    while table.count(latest)? > most {
+    while table.exceeds(most, latest)? {
         let ends = table.ends(latest)?;
         let Some(newest) = ends.newest() else { break };
         let newest = Slot::day_of(newest).start;

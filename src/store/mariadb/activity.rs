@@ -132,9 +132,10 @@ impl Table for Rows<'_, '_> {
         )
     }
 
-    fn count(&mut self, latest: UtcSeconds) -> Result<usize, Refusal> {
+    fn exceeds(&mut self, most: usize, latest: UtcSeconds) -> Result<bool, Refusal> {
         let sql = "SELECT COUNT(*) FROM activity WHERE server = ? AND start <= FROM_UNIXTIME(?)";
-        Ok(first(self.tx, sql, (self.server, time(Some(latest))))?.unwrap_or(0))
+        let rows: Option<usize> = first(self.tx, sql, (self.server, time(Some(latest))))?;
+        Ok(rows.is_some_and(|rows| rows > most))
     }
 }
 

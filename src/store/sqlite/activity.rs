@@ -2,14 +2,23 @@
 
 use std::collections::HashSet;
 
-use rusqlite::{Params, Transaction, params};
+use rusqlite::{Params, ToSql, Transaction, params};
 
+use super::write::Upsert;
 use super::{Sqlite, count_of, name_of, time_of};
 use crate::error::Result;
 use crate::name::Name;
 use crate::store::activity::{self, Added, Ends, Table};
 use crate::store::{Activity, ActivityFilter, Batch, Slot};
 use crate::time::UtcSeconds;
+
+const ADD: Upsert<7> = Upsert {
+    into: "activity (server, hours, start, others, name, logins, failures, login_hours)",
+    merge: "ON CONFLICT (server, hours, start, others, name) DO UPDATE SET
+         logins = logins + excluded.logins,
+         failures = failures + excluded.failures,
+         login_hours = login_hours | excluded.login_hours",
+};
 
 /// Adds the rhythm of `batch`, once its accounts are there.
 pub(super) fn write(tx: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<()> {
@@ -45,28 +54,18 @@ impl Table for Rows<'_> {
     }
 
     fn add(&mut self, rows: &[Added<'_>]) -> rusqlite::Result<()> {
-        let mut upsert = self.tx.prepare_cached(
-            "INSERT INTO activity (server, hours, start, others, name, logins, failures, login_hours)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-             ON CONFLICT (server, hours, start, others, name) DO UPDATE SET
-                 logins = logins + excluded.logins,
-                 failures = failures + excluded.failures,
-                 login_hours = login_hours | excluded.login_hours",
-        )?;
-        let nobody = Name::default();
-        for row in rows {
-            upsert.execute(params![
-                self.server,
-                row.slot.hours,
-                row.slot.start,
-                row.name.is_none(),
-                row.name.unwrap_or(&nobody),
-                row.slot.logins as i64,
-                row.slot.failures as i64,
-                row.slot.login_hours
-            ])?;
-        }
-        Ok(())
+        const NOBODY: &Name = &Name(Vec::new());
+        ADD.execute(self.tx, self.server, rows, |row| {
+            Ok([
+                row.slot.hours.into(),
+                row.slot.start.to_sql()?,
+                row.name.is_none().into(),
+                row.name.unwrap_or(NOBODY).to_sql()?,
+                (row.slot.logins as i64).into(),
+                (row.slot.failures as i64).into(),
+                row.slot.login_hours.into(),
+            ])
+        })
     }
 
     fn ends(&mut self, latest: UtcSeconds) -> rusqlite::Result<Ends> {
@@ -122,11 +121,18 @@ impl Table for Rows<'_> {
         )
     }
 
-    fn count(&mut self, latest: UtcSeconds) -> rusqlite::Result<usize> {
-        self.tx
-            .prepare_cached("SELECT count(*) FROM activity WHERE server = ?1 AND start <= ?2")?
-            .query_row(params![self.server, latest], |row| row.get::<_, i64>(0))
-            .map(|rows| rows as usize)
+    fn exceeds(&mut self, most: usize, latest: UtcSeconds) -> rusqlite::Result<bool> {
+        let count = |sql, values: &[&dyn ToSql]| {
+            let mut rows = self.tx.prepare_cached(sql)?;
+            rows.query_row(values, |row| row.get::<_, i64>(0))
+        };
+        let most = most as i64;
+        // Mostly this answers it; SQLite need not look at each row for that.
+        if count("SELECT count(*) FROM activity", &[])? <= most {
+            return Ok(false);
+        }
+        let up_to = "SELECT count(*) FROM activity WHERE server = ?1 AND start <= ?2";
+        Ok(count(up_to, params![self.server, latest])? > most)
     }
 }
 

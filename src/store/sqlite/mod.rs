@@ -32,6 +32,7 @@ use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::name::Name;
 use crate::time::UtcSeconds;
+use legacy::UNKNOWN_SERVER;
 
 /// The tables, as `conntracker schema` prints them.
 pub const SCHEMA: &str = include_str!("../../../sql/sqlite.sql");
@@ -161,7 +162,7 @@ impl Sqlite {
                 0 => {
                     tx.execute_batch("DROP TABLE IF EXISTS accounts")?;
                     tx.execute_batch(SCHEMA)?;
-                    write::upsert_accounts(tx, &old)?;
+                    write::upsert_accounts(tx, &UNKNOWN_SERVER.into(), &old)?;
                 }
                 // All that is missing is tables.
                 _ => tx.execute_batch(SCHEMA)?,

@@ -36,6 +36,7 @@ pub(crate) fn judged(user: impl Into<Name>, host: &str, state: &str) -> AccountS
 /// `set_back` see [`activity::contract`].
 pub(crate) fn store_contract(open: impl Fn() -> Box<dyn Store>, set_back: impl Fn()) {
     accounts_are_merged(&mut *open());
+    very_many_accounts_are_merged_alike(&mut *open());
     activity_makes_no_account(&mut *open());
     failures_are_merged(&mut *open());
     names_come_back_byte_for_byte(&mut *open());
@@ -100,6 +101,30 @@ fn accounts_are_merged(store: &mut dyn Store) {
         ],
         "least first_seen, greatest last_seen and last_active, sum of connects"
     );
+}
+
+/// Stores write rows by the dozen where there are many, and what does not fill a dozen by itself.
+fn very_many_accounts_are_merged_alike(store: &mut dyn Store) {
+    let used = |number: i64, times: u64| AccountUse {
+        first_seen: time(Some(100 + number)).filter(|_| number % 3 > 0),
+        last_seen: time(Some(5_000 + number)).filter(|_| number % 5 > 0),
+        last_active: time(Some(10_000 + number)),
+        connects: times,
+        ..account("many", format!("user {number:04}").as_bytes(), b"h")
+    };
+    let mut log = Log::new("many");
+    for numbers in [0..1_011, 500..1_511] {
+        log.commit(
+            store,
+            Batch {
+                accounts: numbers.map(|number| used(number, 1)).collect(),
+                ..Batch::default()
+            },
+        );
+    }
+    let both = 500..1_011;
+    let expected = (0..1_511).map(|number| used(number, 1 + u64::from(both.contains(&number))));
+    assert_eq!(accounts_of(store, "many"), expected.collect::<Vec<_>>());
 }
 
 fn activity_makes_no_account(store: &mut dyn Store) {
