@@ -6,6 +6,7 @@
 //! [`Settings`] of its own, and [`read`] joins the two.
 
 use std::ffi::{OsStr, OsString};
+use std::num::NonZero;
 use std::path::PathBuf;
 
 use clap::builder::{
@@ -182,6 +183,9 @@ pub struct RunFlags {
     /// Also those of each account name and client host, which may be many series
     #[arg(long)]
     pub textfile_accounts: bool,
+    /// How many threads may look through a long log; as many as there are processors, if not given
+    #[arg(long, value_name = "NUMBER")]
+    pub threads: Option<NonZero<u8>>,
 }
 
 impl RunFlags {
@@ -191,6 +195,7 @@ impl RunFlags {
             report: self.report | later.report,
             textfile: either("--textfile <PATH>", self.textfile, later.textfile)?,
             textfile_accounts: self.textfile_accounts | later.textfile_accounts,
+            threads: either("--threads <NUMBER>", self.threads, later.threads)?,
         })
     }
 
@@ -200,6 +205,7 @@ impl RunFlags {
             ("--report", self.report),
             ("--textfile", self.textfile.is_some()),
             ("--textfile-accounts", self.textfile_accounts),
+            ("--threads", self.threads.is_some()),
         ];
         match given.iter().find(|(_, given)| *given) {
             Some((flag, _)) => Err(format!("{flag} belongs to the command 'run'")),

@@ -7,7 +7,7 @@
 mod hours;
 
 use hashbrown::HashMap;
-use hashbrown::hash_map::EntryRef;
+use indexmap::IndexMap;
 
 use crate::name::Name;
 use crate::store::{
@@ -25,17 +25,34 @@ const MAX_DOUBTFUL: usize = 1_000;
 
 type Map<V> = HashMap<Box<[u8]>, V, foldhash::fast::RandomState>;
 
-#[derive(Default)]
+/// What was seen of a client, in UTC seconds; the extremes stand for none.
 struct Use {
-    first_seen: Option<UtcSeconds>,
-    last_seen: Option<UtcSeconds>,
-    last_active: Option<UtcSeconds>,
+    first_seen: i64,
+    last_seen: i64,
+    last_active: i64,
     connects: u64,
     /// More than statements was seen, which make no row of their own.
     is_client: bool,
     /// Logins that are not in [`Tally::hours`] yet.
     recent: Recent,
 }
+
+impl Default for Use {
+    fn default() -> Self {
+        Self {
+            first_seen: i64::MAX,
+            last_seen: i64::MIN,
+            last_active: i64::MIN,
+            connects: 0,
+            is_client: false,
+            recent: Recent::default(),
+        }
+    }
+}
+
+/// A client in a [`Tally`], found without its names until the next batch is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Client(u32);
 
 struct Attempts {
     first_seen: UtcSeconds,
@@ -46,7 +63,9 @@ struct Attempts {
 /// What was seen since the last commit.
 #[derive(Default)]
 pub struct Tally {
-    accounts: Map<Use>,
+    accounts: IndexMap<Box<[u8]>, Use, foldhash::fast::RandomState>,
+    /// How many batches were taken.
+    taken: u32,
     failed: Map<Attempts>,
     hours: Hours,
     retention: Retention,
@@ -78,38 +97,59 @@ impl Tally {
         self.wrong_clock = is_wrong;
     }
 
+    /// The client of this name and host.
+    pub fn client(&mut self, name: &[u8], host: &[u8]) -> Client {
+        self.key.clear();
+        pack(&mut self.key, name, host);
+        let known = self.accounts.get_index_of(&self.key[..]);
+        let number = known.unwrap_or_else(|| {
+            let key = self.key[..].into();
+            self.accounts.insert_full(key, Use::default()).0
+        });
+        Client(number as u32)
+    }
+
+    /// How many batches were taken: a [`Client`] is good as long as this stays the same.
+    pub fn taken(&self) -> u32 {
+        self.taken
+    }
+
     /// A CONNECT record: a successful login.
-    pub fn connect(&mut self, name: &[u8], host: &[u8], at: UtcSeconds) {
-        self.came_in(name, host, 1, at);
+    pub fn connect(&mut self, client: Client, at: UtcSeconds) {
+        self.came_in(client, 1, at);
     }
 
     /// A successful change of user to this account.
-    pub fn changed_to(&mut self, name: &[u8], host: &[u8], at: UtcSeconds) {
-        self.came_in(name, host, 0, at);
+    pub fn changed_to(&mut self, client: Client, at: UtcSeconds) {
+        self.came_in(client, 0, at);
     }
 
-    fn came_in(&mut self, name: &[u8], host: &[u8], connects: u32, at: UtcSeconds) {
-        let used = account(&mut self.accounts, &mut self.key, name, host);
+    fn came_in(&mut self, client: Client, connects: u32, at: UtcSeconds) {
+        let Some((key, used)) = self.accounts.get_index_mut(client.0 as usize) else {
+            return;
+        };
         used.connects += u64::from(connects);
         used.authenticated(at);
         if !self.wrong_clock && !used.recent.add(connects, at) {
-            self.hours.add(name, used.recent);
+            self.hours.add(name_of(key), used.recent);
             used.recent = Recent::new(connects, at);
         }
     }
 
     /// A sign of use of a client: the end of its session.
-    pub fn active(&mut self, name: &[u8], host: &[u8], at: UtcSeconds) {
-        let used = account(&mut self.accounts, &mut self.key, name, host);
-        used.is_client = true;
-        used.last_active = used.last_active.max(Some(at));
+    pub fn active(&mut self, client: Client, at: UtcSeconds) {
+        if let Some((_, used)) = self.accounts.get_index_mut(client.0 as usize) {
+            used.is_client = true;
+            used.last_active = used.last_active.max(at.0);
+        }
     }
 
     /// A statement. It counts only for a client that is known from elsewhere, since events and
     /// replication threads execute statements under names of accounts without logging in.
-    pub fn statement(&mut self, name: &[u8], host: &[u8], at: UtcSeconds) {
-        let used = account(&mut self.accounts, &mut self.key, name, host);
-        used.last_active = used.last_active.max(Some(at));
+    pub fn statement(&mut self, client: Client, at: UtcSeconds) {
+        if let Some((_, used)) = self.accounts.get_index_mut(client.0 as usize) {
+            used.last_active = used.last_active.max(at.0);
+        }
     }
 
     /// A refused login with the server's error number.
@@ -189,22 +229,25 @@ impl Tally {
         for doubtful in &mut batch.quarantine {
             doubtful.server = server.clone();
         }
+        self.taken += 1;
+        let seen = |at: i64| (i64::MIN < at && at < i64::MAX).then_some(UtcSeconds(at));
         for (key, used) in std::mem::take(&mut self.accounts) {
             let (name, host) = unpack(&key);
             self.hours.add(&name.0, used.recent);
+            let last_active = seen(used.last_active);
             if !used.is_client {
                 batch
                     .activity
-                    .extend(used.last_active.map(|at| (name, host, at)));
+                    .extend(last_active.map(|at| (name, host, at)));
                 continue;
             }
             batch.accounts.push(AccountUse {
                 server: server.clone(),
                 name,
                 host,
-                first_seen: used.first_seen,
-                last_seen: used.last_seen,
-                last_active: used.last_active,
+                first_seen: seen(used.first_seen),
+                last_seen: seen(used.last_seen),
+                last_active,
                 connects: used.connects,
             });
         }
@@ -246,27 +289,12 @@ impl Tally {
     }
 }
 
-fn account<'a>(
-    accounts: &'a mut Map<Use>,
-    key: &mut Vec<u8>,
-    name: &[u8],
-    host: &[u8],
-) -> &'a mut Use {
-    key.clear();
-    pack(key, name, host);
-    let key = &key[..];
-    match accounts.entry_ref(key) {
-        EntryRef::Occupied(entry) => entry.into_mut(),
-        EntryRef::Vacant(entry) => entry.insert_with_key(key.into(), Use::default()),
-    }
-}
-
 impl Use {
     fn authenticated(&mut self, at: UtcSeconds) {
         self.is_client = true;
-        self.first_seen = Some(self.first_seen.map_or(at, |first| first.min(at)));
-        self.last_seen = self.last_seen.max(Some(at));
-        self.last_active = self.last_active.max(Some(at));
+        self.first_seen = self.first_seen.min(at.0);
+        self.last_seen = self.last_seen.max(at.0);
+        self.last_active = self.last_active.max(at.0);
     }
 }
 
@@ -298,8 +326,13 @@ fn pack(key: &mut Vec<u8>, name: &[u8], host: &[u8]) {
 }
 
 fn unpack(key: &[u8]) -> (Name, Name) {
+    let name = name_of(key);
+    (Name::from(name), Name::from(&key[4 + name.len()..]))
+}
+
+fn name_of(key: &[u8]) -> &[u8] {
     let len = u32::from_le_bytes([key[0], key[1], key[2], key[3]]) as usize;
-    (Name::from(&key[4..4 + len]), Name::from(&key[4 + len..]))
+    &key[4..4 + len]
 }
 
 #[cfg(test)]
@@ -408,15 +441,20 @@ pub(crate) mod tests {
     fn rows_tell_first_and_last_and_how_often() {
         let mut tally = Tally::default();
         for seconds in [5, 3, 7, 6] {
-            tally.connect(b"app", b"h", at(seconds));
+            let client = tally.client(b"app", b"h");
+            tally.connect(client, at(seconds));
             tally.failed(b"ap", b"ph", 1045, at(seconds));
             tally.failed(b"ap", b"ph", 1044, at(seconds));
             tally.failed(b"app", b"h", 1045, at(seconds));
             tally.proxied(b"`d`@`%`", at(seconds));
-            tally.changed_to(b"changed", b"h", at(seconds));
-            tally.active(b"ended", b"h", at(seconds));
-            tally.statement(b"event", b"%", at(seconds));
-            tally.statement(b"app", b"h", at(seconds + 10));
+            let client = tally.client(b"changed", b"h");
+            tally.changed_to(client, at(seconds));
+            let client = tally.client(b"ended", b"h");
+            tally.active(client, at(seconds));
+            let client = tally.client(b"event", b"%");
+            tally.statement(client, at(seconds));
+            let client = tally.client(b"app", b"h");
+            tally.statement(client, at(seconds + 10));
             tally.covered(at(seconds), None);
         }
         tally.covered(at(20), Some("a gap".into()));

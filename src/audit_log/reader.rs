@@ -6,10 +6,13 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use flate2::bufread::MultiGzDecoder;
 use memchr::{memchr, memrchr};
 
+use super::calm;
 use crate::checkpoint::DIGEST_BYTES;
 
 /// The longest line that is passed on whole, in bytes. Of a longer one the first and the last half
@@ -17,6 +20,11 @@ use crate::checkpoint::DIGEST_BYTES;
 pub const MAX_LINE: usize = 16_384;
 
 const BUFFER: usize = 262_144;
+
+/// How many bytes before the place reached are kept, to go back to and to look at once more. For the
+/// checkpoint [`DIGEST_BYTES`] would do.
+const KEPT: usize = calm::CONTEXT + 2 * MAX_LINE;
+const _: () = assert!(KEPT > DIGEST_BYTES);
 
 /// How a file is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,9 +89,15 @@ struct Long {
     before: Vec<u8>,
 }
 
+enum Input {
+    /// A plain file, of which any place can be read.
+    File(Arc<File>),
+    Stream(Box<dyn Read>),
+}
+
 /// Reads lines. Everything before [`Lines::offset`] has been passed on.
 pub struct Lines {
-    input: Box<dyn Read>,
+    input: Input,
     packed: bool,
     cut_off: bool,
     buffer: Vec<u8>,
@@ -95,11 +109,22 @@ pub struct Lines {
     end: usize,
     long: Option<Long>,
     joined: Vec<u8>,
+    /// Why no more could be read when memory was filled up; told when that is needed.
+    failed: Option<io::Error>,
 }
 
 impl Lines {
     /// Lines of `input`, whose first byte is byte `at` of the (unpacked) file.
     pub fn new(input: Box<dyn Read>, at: u64, packed: bool) -> Self {
+        Self::of(Input::Stream(input), at, packed)
+    }
+
+    /// Lines of a plain file from byte `at` on.
+    pub fn of_file(file: Arc<File>, at: u64) -> Self {
+        Self::of(Input::File(file), at, false)
+    }
+
+    fn of(input: Input, at: u64, packed: bool) -> Self {
         Self {
             input,
             packed,
@@ -111,6 +136,7 @@ impl Lines {
             end: 0,
             long: None,
             joined: Vec::new(),
+            failed: None,
         }
     }
 
@@ -164,11 +190,19 @@ impl Lines {
 
     /// Reads on. False at the end of the file.
     fn fill(&mut self) -> io::Result<bool> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         if self.end == self.buffer.len() {
             self.make_room();
         }
         loop {
-            match self.input.read(&mut self.buffer[self.end..]) {
+            let room = &mut self.buffer[self.end..];
+            let read = match &mut self.input {
+                Input::File(file) => file.read_at(room, self.base + self.end as u64),
+                Input::Stream(input) => input.read(room),
+            };
+            match read {
                 Ok(0) => return Ok(false),
                 Ok(read) => {
                     self.end += read;
@@ -200,12 +234,66 @@ impl Lines {
             }
             self.start = self.end - MAX_LINE;
         }
-        let keep = self.start.saturating_sub(DIGEST_BYTES);
+        let kept = match self.end - self.start > self.buffer.len() / 2 {
+            true => DIGEST_BYTES,
+            false => KEPT,
+        };
+        let keep = self.start.saturating_sub(kept);
         self.buffer.copy_within(keep..self.end, 0);
         self.base += keep as u64;
         self.start -= keep;
         self.end -= keep;
         self.searched -= keep;
+    }
+
+    /// Reads on as far as memory allows, if less than half of it is filled.
+    pub fn fill_up(&mut self) {
+        if self.long.is_some() || self.end - self.start > self.buffer.len() / 2 {
+            return;
+        }
+        self.make_room();
+        while self.end < self.buffer.len() {
+            match self.fill() {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    self.failed = Some(error);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// What is in memory, and the offset of its first byte. Lines before [`Lines::offset`] are among it.
+    pub fn in_memory(&self) -> (&[u8], u64) {
+        (&self.buffer[..self.end], self.base)
+    }
+
+    /// The plain file that is read, if it is one.
+    pub fn file(&self) -> Option<&Arc<File>> {
+        match &self.input {
+            Input::File(file) => Some(file),
+            Input::Stream(_) => None,
+        }
+    }
+
+    /// Goes on at byte `offset` of a plain file, before which these bytes stand.
+    pub fn jump_to(&mut self, offset: u64, before: &[u8]) {
+        let before = &before[before.len().saturating_sub(KEPT)..];
+        self.buffer[..before.len()].copy_from_slice(before);
+        self.base = offset - before.len() as u64;
+        self.start = before.len();
+        self.searched = self.start;
+        self.end = self.start;
+        self.long = None;
+        self.failed = None;
+    }
+
+    /// Goes on at byte `offset`, where a line in memory begins.
+    pub fn go_to(&mut self, offset: u64) {
+        self.start = (offset.saturating_sub(self.base) as usize).min(self.end);
+        self.searched = self.start;
+        self.long = None;
     }
 
     /// The byte behind the last line that was passed on.

@@ -425,9 +425,7 @@ fn connection_tail(line: &[u8], from: usize, operation: Operation) -> Option<(Sp
     } else {
         let from = memrchr(b',', &tail[..code_from])?;
         let object = &tail[from + 1..code_from];
-        // Empty, or a TLS version.
-        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-        if object.len() > 16 || !object.iter().all(plain) {
+        if !is_plain_object(object) {
             return None;
         }
         from
@@ -436,6 +434,12 @@ fn connection_tail(line: &[u8], from: usize, operation: Operation) -> Option<(Sp
         return None; // one field too few
     }
     Some((Span::new(from + object_from + 1, from + code_from), retcode))
+}
+
+/// The object of a connection event: empty, or a TLS version.
+pub(super) fn is_plain_object(object: &[u8]) -> bool {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    object.len() <= 16 && object.iter().all(plain)
 }
 
 fn record(line: &[u8], body: usize, anchor: Anchor, object: Span, retcode: u32) -> Option<Record> {
@@ -477,8 +481,8 @@ fn has_operation(name: &[u8]) -> bool {
         .any(|end| anchor(name, 0, end, Operation::of_connection).is_some())
 }
 
-/// Length of the host field without its port.
-fn cut_port(host: &[u8]) -> (usize, Port) {
+/// Length of the host field without its port, and whether there was one.
+pub fn cut_port(host: &[u8]) -> (usize, Port) {
     let Some(colon) = memrchr(b':', host) else {
         return (host.len(), Port::None);
     };

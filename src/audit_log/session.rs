@@ -4,9 +4,11 @@
 //! is damaged in CONNECT and whole in DISCONNECT, and the DISCONNECT of a refused login is no use of
 //! the account. What is needed for that is kept per connection id until its end, across runs.
 
+mod calm;
+
 use std::collections::BTreeMap;
 
-use memchr::memmem;
+use memchr::{memchr_iter, memmem};
 use serde::{Deserialize, Serialize};
 
 use super::record::{self, Operation, Port, Record};
@@ -16,6 +18,8 @@ use crate::name::Name;
 use crate::store::{Doubtful, Withdrawn};
 use crate::tally::Tally;
 use crate::time::{Span, UtcSeconds};
+
+pub use calm::Clients;
 
 /// How many connections of each kind are remembered; the lowest ids are given up first.
 const MAX_REMEMBERED: usize = 4_096;
@@ -101,35 +105,59 @@ pub struct Malformed {
     pub first: Vec<(String, u64, Vec<u8>)>,
 }
 
+/// What a record says.
+struct Told<'t> {
+    operation: Operation,
+    connectionid: u64,
+    username: &'t [u8],
+    host: &'t [u8],
+    port: Port,
+    object: &'t [u8],
+    retcode: u32,
+}
+
 impl Session<'_> {
     fn believe(&mut self, text: &[u8], record: &Record, time: Stamp, whole: Option<&Whole>) {
+        if record.torn {
+            // What a full disk leaves: records between the two on this line were not written.
+            let why = "a record is torn: records were lost here, perhaps on a full disk";
+            self.connections.gap.get_or_insert_with(|| why.into());
+        }
+        let told = Told {
+            operation: record.operation,
+            connectionid: record.connectionid,
+            username: whole.map_or_else(|| record.username.of(text), |whole| &whole.name),
+            host: record.host.of(text),
+            port: record.port,
+            object: record.object.of(text),
+            retcode: record.retcode,
+        };
+        self.count(&told, time);
+    }
+
+    fn count(&mut self, told: &Told<'_>, time: Stamp) {
         self.records += 1;
-        let name = whole.map_or_else(|| record.username.of(text), |whole| &whole.name);
-        let host = self.host(text, record);
-        let is_connection = !matches!(record.operation, Operation::Query | Operation::Table);
+        let (id, name) = (told.connectionid, told.username);
+        let host = self.host(told.host, told.port);
+        let is_connection = !matches!(told.operation, Operation::Query | Operation::Table);
         // Statements carry the time at which they began: they are not in order.
         let at = if is_connection {
             self.clock.instant(time)
         } else {
             self.clock.peek(time)
         };
-        if record.torn {
-            // What a full disk leaves: records between the two on this line were not written.
-            let why = "a record is torn: records were lost here, perhaps on a full disk";
-            self.connections.gap.get_or_insert_with(|| why.into());
-        }
         // A clock that was ahead makes no later one wrong.
         let newest = self.connections.covered_to.filter(|at| *at <= self.latest);
         self.tally.wrong_clock(is_of_wrong_clock(newest, at));
         self.cover(at, is_connection);
-        match record.operation {
-            Operation::Connect => self.connect(record, name, host, at),
-            Operation::FailedConnect => self.refuse(record, name, host, at),
-            Operation::Disconnect => self.disconnect(record, name, host, at),
-            Operation::ChangeUser if record.retcode == 0 => {
+        match told.operation {
+            Operation::Connect => self.connect(id, name, host, at),
+            Operation::FailedConnect => self.refuse(told, host, at),
+            Operation::Disconnect => self.disconnect(id, name, host, at),
+            Operation::ChangeUser if told.retcode == 0 => {
                 let changed = &mut self.connections.changed;
-                let before = changed.remove(&record.connectionid);
-                let given_up = remember(changed, record.connectionid, at);
+                let before = changed.remove(&id);
+                let given_up = remember(changed, id, at);
                 for at in [before, given_up.map(|(_, at)| at)].into_iter().flatten() {
                     self.nameless(at);
                 }
@@ -137,28 +165,27 @@ impl Session<'_> {
             // A refused change of user tells only what was tried.
             Operation::ChangeUser => {}
             Operation::ProxyConnect => {
-                self.tally.proxied(record.object.of(text), at);
-                self.tally.active(name, host, at);
+                self.tally.proxied(told.object, at);
+                self.active(name, host, at);
             }
             Operation::Query => {
-                self.statement(record, name, host, at);
-                if record.retcode == 0
-                    && let Some(stop) = stops_logging(record.object.of(text))
+                self.statement(id, name, host, at);
+                if told.retcode == 0
+                    && let Some(stop) = stops_logging(told.object)
                 {
                     let why = "logging was switched off or sent elsewhere";
                     self.connections.gap = Some(why.into());
                     self.connections.until_connection = stop == Stop::Connections;
                 }
             }
-            Operation::Table => self.statement(record, name, host, at),
+            Operation::Table => self.statement(id, name, host, at),
         }
     }
 }
 
 impl Session<'_> {
-    fn host<'t>(&mut self, text: &'t [u8], record: &Record) -> &'t [u8] {
-        let host = record.host.of(text);
-        match record.port {
+    fn host<'t>(&mut self, host: &'t [u8], port: Port) -> &'t [u8] {
+        match port {
             Port::Cut => self.connections.ports = true,
             Port::None if self.connections.ports => return record::cut_ambiguous_port(host),
             Port::None => {}
@@ -183,52 +210,57 @@ impl Session<'_> {
         self.connections.covered_to = covered_to.max(Some(at));
     }
 
-    fn connect(&mut self, record: &Record, name: &[u8], host: &[u8], at: UtcSeconds) {
-        self.forget(record.connectionid);
+    fn connect(&mut self, id: u64, name: &[u8], host: &[u8], at: UtcSeconds) {
+        self.forget(id);
         if record::damaged_prefix(name).is_some() {
-            self.keep_damaged(record.connectionid, name, host, at, 0);
+            self.keep_damaged(id, name, host, at, 0);
         } else {
-            self.tally.connect(name, host, at);
+            let client = self.tally.client(name, host);
+            self.tally.connect(client, at);
         }
     }
 
-    fn refuse(&mut self, record: &Record, name: &[u8], host: &[u8], at: UtcSeconds) {
-        self.forget(record.connectionid);
+    fn refuse(&mut self, told: &Told<'_>, host: &[u8], at: UtcSeconds) {
+        let (id, name) = (told.connectionid, told.username);
+        self.forget(id);
         let connection = (Name::from(name), Name::from(host));
-        remember(
-            &mut self.connections.refused,
-            record.connectionid,
-            connection,
-        );
+        remember(&mut self.connections.refused, id, connection);
         if record::damaged_prefix(name).is_some() {
-            self.keep_damaged(record.connectionid, name, host, at, record.retcode);
+            self.keep_damaged(id, name, host, at, told.retcode);
         } else {
-            self.tally.failed(name, host, record.retcode, at);
+            self.tally.failed(name, host, told.retcode, at);
         }
     }
 
-    fn disconnect(&mut self, record: &Record, name: &[u8], host: &[u8], at: UtcSeconds) {
+    fn disconnect(&mut self, id: u64, name: &[u8], host: &[u8], at: UtcSeconds) {
         // Beyond max_connections + 1 the server refuses before it knows anyone: id 0, no host.
-        if record.connectionid == 0 || host.is_empty() {
+        if id == 0 || host.is_empty() {
             return;
         }
-        self.identify(record.connectionid, name, host);
-        let refused = self.connections.refused.remove(&record.connectionid);
+        self.identify(id, name, host);
+        let refused = self.connections.refused.remove(&id);
         if refused.is_none_or(|(_, refused_host)| refused_host.0 != host) {
-            self.tally.active(name, host, at);
+            self.active(name, host, at);
         }
-        self.forget(record.connectionid);
+        self.forget(id);
     }
 
-    fn statement(&mut self, record: &Record, name: &[u8], host: &[u8], at: UtcSeconds) {
-        self.identify(record.connectionid, name, host);
-        self.tally.statement(name, host, at);
+    fn active(&mut self, name: &[u8], host: &[u8], at: UtcSeconds) {
+        let client = self.tally.client(name, host);
+        self.tally.active(client, at);
+    }
+
+    fn statement(&mut self, id: u64, name: &[u8], host: &[u8], at: UtcSeconds) {
+        self.identify(id, name, host);
+        let client = self.tally.client(name, host);
+        self.tally.statement(client, at);
     }
 
     /// A later record names the user of a connection in full.
     fn identify(&mut self, id: u64, name: &[u8], host: &[u8]) {
         if let Some(at) = self.connections.changed.remove(&id) {
-            self.tally.changed_to(name, host, at);
+            let client = self.tally.client(name, host);
+            self.tally.changed_to(client, at);
         }
         if let Some(damaged) = self.connections.damaged.remove(&id) {
             let repaired = damaged.host.0 == host && record::repairs(name, &damaged.name.0);
@@ -251,7 +283,10 @@ impl Session<'_> {
 
     fn count_damaged(&mut self, damaged: &Damaged, name: &[u8]) {
         match damaged.code {
-            0 => self.tally.connect(name, &damaged.host.0, damaged.at),
+            0 => {
+                let client = self.tally.client(name, &damaged.host.0);
+                self.tally.connect(client, damaged.at);
+            }
             code => self.tally.failed(name, &damaged.host.0, code, damaged.at),
         }
     }
@@ -429,7 +464,7 @@ impl Session<'_> {
 
 /// How a statement makes the log stop telling of logins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stop {
+pub(super) enum Stop {
     /// Until the next record.
     Logging,
     /// Until the next connection event; other events go on.
@@ -438,7 +473,7 @@ enum Stop {
 
 /// Whether a successful statement (the object of QUERY, in its quotes) switches logging off, sends
 /// it elsewhere, or takes connections out of it.
-fn stops_logging(object: &[u8]) -> Option<Stop> {
+pub(super) fn stops_logging(object: &[u8]) -> Option<Stop> {
     let statement = object.strip_prefix(b"'").unwrap_or(object);
     let statement = skip_comments(statement);
     let is = |word: &[u8]| {
@@ -446,7 +481,12 @@ fn stops_logging(object: &[u8]) -> Option<Stop> {
             .get(..word.len())
             .is_some_and(|s| s.eq_ignore_ascii_case(word))
     };
-    if !is(b"SET") && !is(b"UNINSTALL") {
+    // Some clients begin with some SET each time.
+    let is_variable = |at: usize| {
+        let before = at.checked_sub(6).map(|from| &statement[from..at]);
+        before.is_some_and(|before| before.eq_ignore_ascii_case(b"server"))
+    };
+    if !is(b"SET") && !is(b"UNINSTALL") || !memchr_iter(b'_', statement).any(is_variable) {
         return None;
     }
     let lower = statement.to_ascii_lowercase();

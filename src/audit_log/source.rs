@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -571,9 +571,7 @@ impl LogFile {
         let failed = |error| self.unpack_error(error);
         let file = self.file.try_clone().map_err(failed)?;
         if self.packing == Packing::None {
-            let mut file = file;
-            file.seek(SeekFrom::Start(offset)).map_err(failed)?;
-            return Ok(reader::Lines::new(Box::new(file), offset, false));
+            return Ok(reader::Lines::of_file(file.into(), offset));
         }
         let input = self.packing.unpack(file).map_err(failed)?;
         Ok(reader::Lines::new(input, 0, true))

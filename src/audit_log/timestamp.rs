@@ -179,11 +179,17 @@ impl Clock {
     /// or somebody set the clock, and this keeps the order.
     pub fn instant(&mut self, stamp: Stamp) -> UtcSeconds {
         let instant = self.peek(stamp);
-        self.last = Some(instant);
+        self.follow(instant);
         instant
     }
 
+    /// A record of this instant stands in the log.
+    pub fn follow(&mut self, instant: UtcSeconds) {
+        self.last = Some(instant);
+    }
+
     /// The same without remembering it: for records that are not written in order of time.
+    #[inline]
     pub fn peek(&mut self, stamp: Stamp) -> UtcSeconds {
         let local = match stamp {
             Stamp::Utc(instant) => return instant,

@@ -72,7 +72,7 @@ fn table(name: &str, settings: &[(&str, Option<String>)], loaded: &Loaded) -> St
     format!("\n[{name}]\n{lines}")
 }
 
-fn run(config: &RunConfig) -> [(&'static str, Option<String>); 2] {
+fn run(config: &RunConfig) -> [(&'static str, Option<String>); 3] {
     let accounts = config.textfile.is_some();
     [
         ("textfile", path(&config.textfile)),
@@ -80,6 +80,7 @@ fn run(config: &RunConfig) -> [(&'static str, Option<String>); 2] {
             "textfile_accounts",
             accounts.then(|| config.textfile_accounts.to_string()),
         ),
+        ("threads", config.threads.map(|threads| threads.to_string())),
     ]
 }
 
@@ -200,6 +201,7 @@ stores = [\"sqlite\"]  # default
 [run]
 # textfile  # default: none
 # textfile_accounts  # default: none
+# threads  # default: as many as there are processors
 
 [sqlite]
 path = \"/var/lib/conntracker/conntracker.sqlite\"  # default
@@ -254,6 +256,7 @@ expect_clients = [\"localhost\", \"127.0.0.1\", \"::1\"]  # default
 [run]
 textfile = "/a b/é.prom"
 textfile_accounts = true
+threads = 3
 [activity]
 hours_kept = "14d"
 days_kept = "3w"

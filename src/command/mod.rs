@@ -108,7 +108,10 @@ fn run_flags(run: &RunFlags) -> Result<Vec<Layer>> {
     }
     if run.textfile_accounts {
         let key = "run.textfile_accounts";
-        flags.push(Layer::switch("--textfile-accounts", key));
+        flags.push(Layer::plain("--textfile-accounts", key, true));
+    }
+    if let Some(threads) = run.threads {
+        flags.push(Layer::plain("--threads", "run.threads", threads.get()));
     }
     Ok(flags)
 }

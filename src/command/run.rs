@@ -1,6 +1,8 @@
 //! `conntracker run`: what is new in the audit log, into every store.
 
 use std::io::{IsTerminal, stderr, stdin};
+use std::num::NonZero;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -19,6 +21,9 @@ use crate::time::{Span, UtcSeconds};
 
 /// A run that takes longer than this shows a progress bar on a terminal.
 const SHOW_PROGRESS_AFTER: Duration = Duration::from_millis(500);
+
+/// Threads that look through a log, if nothing is said.
+const MOST_THREADS: NonZero<usize> = NonZero::new(8).unwrap();
 
 /// How a run ended.
 pub(super) struct Ended {
@@ -61,11 +66,23 @@ pub(super) fn read_and_tell(config: &Config) -> Result<Ended> {
     result.map(|work| Ended { work, told })
 }
 
+/// As many threads as were asked for, or else one for each processor. Beyond [`MOST_THREADS`] the one that
+/// counts is too slow for more.
+fn threads(asked_for: Option<NonZero<u8>>) -> NonZero<usize> {
+    match asked_for {
+        Some(threads) => threads.into(),
+        None => thread::available_parallelism().map_or(NonZero::<usize>::MIN, |processors| {
+            processors.min(MOST_THREADS)
+        }),
+    }
+}
+
 fn read(config: &Config, gathered: &mut Gathered) -> Result<ExitStatus> {
     let settings = Settings {
         zone: config.time_zone,
         server_name: config.server_name.clone(),
         retention: config.activity,
+        threads: threads(config.run.threads),
     };
     let mut status = ExitStatus::Fine;
     let (streams, paths): (Vec<_>, Vec<_>) = config

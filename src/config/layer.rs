@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::num::NonZero;
 use std::path::Path;
 
 use figment::error::Kind as Mistake;
@@ -28,7 +29,7 @@ pub(super) enum Kind {
 }
 
 /// Every key, the kind of its value, and what would be right.
-pub(super) const KEYS: [(&str, Kind, &str); 28] = [
+pub(super) const KEYS: [(&str, Kind, &str); 29] = [
     (
         "audit_log",
         Kind::List,
@@ -51,6 +52,11 @@ pub(super) const KEYS: [(&str, Kind, &str); 28] = [
         r#"write a path that ends in .prom, such as "/var/lib/prometheus/node-exporter/conntracker.prom""#,
     ),
     ("run.textfile_accounts", Kind::Plain, "write true or false"),
+    (
+        "run.threads",
+        Kind::Plain,
+        "write a number from 1 to 255, such as 1",
+    ),
     (
         "sqlite.path",
         Kind::Text,
@@ -229,11 +235,11 @@ impl Layer {
         })
     }
 
-    /// One setting by a flag without a value.
-    pub fn switch(flag: &'static str, key: &str) -> Self {
+    /// One setting by a flag that is no text: a number, or true for one without a value.
+    pub fn plain(flag: &'static str, key: &str, value: impl Into<Value>) -> Self {
         Self {
             place: Metadata::named(flag),
-            settings: nested(key, true.into()),
+            settings: nested(key, value.into()),
         }
     }
 
@@ -310,6 +316,8 @@ impl Layer {
             _textfile: Option<String>,
             #[serde(rename = "textfile_accounts")]
             _textfile_accounts: Option<bool>,
+            #[serde(rename = "threads")]
+            _threads: Option<NonZero<u8>>,
         }
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 use figment::{Figment, Metadata};
@@ -76,6 +77,8 @@ pub struct RunConfig {
     pub textfile: Option<PathBuf>,
     /// Whether those of each account are among them.
     pub textfile_accounts: bool,
+    /// How many threads may look through a long log; none: as many as there are processors.
+    pub threads: Option<NonZero<u8>>,
 }
 
 /// Settings of the SQLite store.
@@ -212,6 +215,7 @@ fn assemble(
         "stores",
         "run.textfile",
         "run.textfile_accounts",
+        "run.threads",
         "sqlite.path",
         "mariadb.socket",
         "mariadb.host",
@@ -353,6 +357,7 @@ impl Settings {
             _ => Ok(RunConfig {
                 textfile,
                 textfile_accounts,
+                threads: self.value("run.threads")?,
             }),
         }
     }
@@ -557,6 +562,7 @@ impl Settings {
                 "default: as for a store over the socket".into()
             }
             (None, "mariadb.socket") => "default: where this system's server listens".into(),
+            (None, "run.threads") => "default: as many as there are processors".into(),
             (None, "mariadb.user") => "default: the operating system's user".into(),
             (None, _) => "default: none".into(),
         }

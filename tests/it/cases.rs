@@ -703,6 +703,7 @@ fn pass(log: &Path, zone: &str, store: &mut Sqlite) -> Told {
         zone: Zone::parse(zone).expect("a zone"),
         server_name: None,
         retention: Retention::default(),
+        threads: std::num::NonZero::<usize>::MIN,
     };
     let (logs, errors) = source::find(&[log.to_owned()]);
     assert!(errors.is_empty(), "{}: {errors:?}", log.display());

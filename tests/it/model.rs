@@ -186,6 +186,7 @@ impl Sequence {
                 zone: Zone::parse(ZONE).unwrap(),
                 server_name: None,
                 retention: Retention::default(),
+                threads: std::num::NonZero::<usize>::MIN,
             },
             actions: vec![format!("keep {rotations} rotated files")],
             gaps: Vec::new(),

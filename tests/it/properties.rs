@@ -2,6 +2,7 @@
 //! fuzzer found is replayed here, and each is tried for a few seconds on random input.
 
 mod account;
+mod calm;
 mod reader;
 mod record;
 mod timestamp;
@@ -16,7 +17,8 @@ use conntracker::audit_log::trust::{Place, Sink, Trust, Verdict, Whole};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, FileFailurePersistence, TestRunner};
 
-/// Checks all inputs that were kept for `target`, then `cases` random ones.
+/// Checks all inputs that were kept for `target`, then `cases` random ones, or as many as the environment
+/// variable CONNTRACKER_TEST_CASES says.
 #[allow(clippy::print_stdout)] // Says which input fails.
 fn holds(target: &str, cases: u32, input: impl Strategy<Value = Vec<u8>>, check: fn(&[u8])) {
     let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/fuzz");
@@ -29,6 +31,8 @@ fn holds(target: &str, cases: u32, input: impl Strategy<Value = Vec<u8>>, check:
     for path in inputs {
         check(&std::fs::read(&path).unwrap());
     }
+    let asked_for = std::env::var("CONNTRACKER_TEST_CASES").ok();
+    let cases = asked_for.map_or(cases, |cases| cases.parse().unwrap());
     // A failure is printed as it is, to be kept as a file beside the others.
     let mut runner = TestRunner::new(Config {
         cases,
@@ -112,6 +116,12 @@ const STAMP: &[&str] = &[
     "1536652826127350",
     ",",
 ];
+
+#[test]
+fn calm_stretches_say_the_same_by_the_short_way() {
+    let input = proptest::collection::vec(any::<u8>(), 8..80);
+    holds("calm", 40, input, calm::check);
+}
 
 #[test]
 fn records_are_taken_apart() {

@@ -24,6 +24,7 @@
 //! exactly.
 
 mod aside;
+mod calm;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -47,7 +48,7 @@ pub const REACH: usize = 128;
 
 /// A line is judged when this many bytes stand behind it and no question about it is open. Must
 /// exceed [`REACH`] characters of four bytes; the rest is for rules that look back.
-const WINDOW: u64 = 2_048;
+pub const WINDOW: u64 = 2_048;
 
 /// A refused login writes its two records at once. After so much time, in seconds, or so many bytes,
 /// the second is not coming (a crash, logging switched off), and judging goes on without.

@@ -1,6 +1,7 @@
 //! `record::parse` on any bytes: it never panics, every piece lies in the line, and each stands
 //! where the format says, between its neighbours.
 
+use conntracker::audit_log::plain::{LONGEST, Plain, PlainLines, SLACK};
 use conntracker::audit_log::record::{self, Head, Operation, Parsed, Port, Record};
 use conntracker::audit_log::timestamp;
 
@@ -29,11 +30,64 @@ pub(crate) fn check(input: &[u8]) {
         Parsed::Neither => assert_eq!(Head::of(line), None),
     }
     assert_eq!(record::parse(line), parsed);
+    check_plain(line, &parsed);
     if let Some(record) = parsed.record() {
         check_names(record.username.of(line), record.host.of(line));
     }
     let half = line.len() / 2;
     check_names(&line[..half], &line[half..]);
+}
+
+/// A plain line says the same as the record, wherever it stands.
+fn check_plain(line: &[u8], parsed: &Parsed) {
+    let serverhost = match parsed {
+        Parsed::Record(Record {
+            head: Some(head), ..
+        }) => head.serverhost.of(line),
+        _ => b"db1",
+    };
+    let before = &b"20261122 19:04:50,db1,"[..line.len() % 23];
+    let bytes = [before, line, b"\n", &[b','; SLACK]].concat();
+    let mut lines = PlainLines::of(serverhost);
+    let Some(plain) = lines.read(&bytes, before.len()) else {
+        return;
+    };
+    // The date is remembered.
+    assert_eq!(lines.read(&bytes, before.len()), Some(plain));
+    let Parsed::Record(record) = parsed else {
+        panic!("{parsed:?}: {:?}", show(line));
+    };
+    let head = record.head.unwrap();
+    let Plain {
+        operation,
+        time,
+        connectionid,
+        retcode,
+        username_len,
+        account_len,
+        object,
+        end,
+    } = plain;
+    assert!(end - before.len() == line.len() && line.len() < LONGEST);
+    assert_eq!(head.time, timestamp::Stamp::Local(time.into()));
+    assert_eq!(head.end(), lines.head_len());
+    assert_eq!(operation, record.operation, "{:?}", show(line));
+    assert_eq!(
+        (connectionid, u32::from(retcode)),
+        (record.connectionid, record.retcode)
+    );
+    assert_eq!(record.username.end(), head.end() + username_len);
+    let host = &line[head.end() + username_len + 1..head.end() + account_len];
+    let (host_len, port) = record::cut_port(host);
+    assert_eq!(
+        (record.host.of(line), record.port),
+        (&host[..host_len], port)
+    );
+    assert!(!record.two_operations && !record.torn);
+    if operation == Operation::Query {
+        let object = (object.0 - before.len(), object.1 - before.len());
+        assert_eq!(object, (record.object.start(), record.object.end()));
+    }
 }
 
 fn check_head(line: &[u8], head: &Head) {

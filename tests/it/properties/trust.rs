@@ -86,10 +86,10 @@ fn counts(line: &Line) -> bool {
 }
 
 /// Bytes to make choices by; zeros when they are used up.
-struct Input<'a>(&'a [u8]);
+pub(crate) struct Input<'a>(pub(crate) &'a [u8]);
 
 impl Input<'_> {
-    fn next(&mut self) -> u8 {
+    pub(crate) fn next(&mut self) -> u8 {
         match self.0.split_first() {
             Some((byte, rest)) => {
                 self.0 = rest;
@@ -99,7 +99,7 @@ impl Input<'_> {
         }
     }
 
-    fn pick<'t, T: ?Sized>(&mut self, of: &[&'t T]) -> &'t T {
+    pub(crate) fn pick<'t, T: ?Sized>(&mut self, of: &[&'t T]) -> &'t T {
         of[usize::from(self.next()) % of.len()]
     }
 }
@@ -232,7 +232,7 @@ fn any_lines(input: &mut Input<'_>) -> Log {
     log
 }
 
-fn stamp(local: i64) -> String {
+pub(crate) fn stamp(local: i64) -> String {
     let time = DateTime::from_timestamp(local, 0).unwrap();
     time.format("%Y%m%d %H:%M:%S").to_string()
 }
@@ -252,9 +252,9 @@ struct Due {
     rest: String,
 }
 
-struct Server {
+pub(crate) struct Server {
     log: Log,
-    now: i64,
+    pub(crate) now: i64,
     name: &'static str,
     next_id: u64,
     queries: u64,
@@ -299,16 +299,6 @@ impl Server {
     fn run(mut self, input: &mut Input<'_>) -> Log {
         while !input.0.is_empty() && self.log.lines.len() < 200 {
             self.step(input);
-            let due = std::mem::take(&mut self.due);
-            for (steps, record) in due {
-                match steps {
-                    0 => match record.name {
-                        Some(name) => self.write_bytes(name.as_bytes(), record.id, &record.rest),
-                        None => self.write(&record.rest),
-                    },
-                    _ => self.due.push((steps - 1, record)),
-                }
-            }
         }
         self.lose_due();
         // Several attacks can help one of which no second record was written.
@@ -337,12 +327,12 @@ impl Server {
         self.written += text.len() as u64 + 1;
     }
 
-    fn query(&mut self) -> u64 {
+    pub(crate) fn query(&mut self) -> u64 {
         self.queries += 1;
         self.queries
     }
 
-    fn id(&mut self) -> u64 {
+    pub(crate) fn id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id - 1
     }
@@ -356,7 +346,32 @@ impl Server {
         (!self.open.is_empty()).then(|| usize::from(which) % self.open.len())
     }
 
-    fn step(&mut self, input: &mut Input<'_>) {
+    /// One thing after the other, as `input` says, and what is due by then.
+    pub(crate) fn step(&mut self, input: &mut Input<'_>) {
+        self.act(input);
+        let due = std::mem::take(&mut self.due);
+        for (steps, record) in due {
+            match steps {
+                0 => match record.name {
+                    Some(name) => self.write_bytes(name.as_bytes(), record.id, &record.rest),
+                    None => self.write(&record.rest),
+                },
+                _ => self.due.push((steps - 1, record)),
+            }
+        }
+    }
+
+    /// Each file's text so far.
+    pub(crate) fn files(&self) -> Vec<Vec<u8>> {
+        let mut files = vec![Vec::new(); self.log.file + 1];
+        for line in &self.log.lines {
+            files[line.place.file].extend_from_slice(&line.text);
+            files[line.place.file].push(b'\n');
+        }
+        files
+    }
+
+    fn act(&mut self, input: &mut Input<'_>) {
         let (what, how) = (input.next(), input.next());
         let host = HOSTS[usize::from(how & 3)];
         match what & 15 {
@@ -596,7 +611,7 @@ impl Server {
         }
     }
 
-    fn write_bytes(&mut self, name: &[u8], id: u64, rest: &str) {
+    pub(crate) fn write_bytes(&mut self, name: &[u8], id: u64, rest: &str) {
         let mut text = format!("{},{},", stamp(self.now), self.name).into_bytes();
         text.extend_from_slice(name);
         text.extend_from_slice(rest.as_bytes());

@@ -5,8 +5,12 @@
 //! comes in between (a kill, another run, a log emptied while it is read), the work is looked at
 //! anew from what the store holds.
 
-use std::collections::HashMap;
+mod ahead;
+mod judge;
+mod plan;
+
 use std::io::Read;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 use crate::audit_log::reader::{Lines, Packing};
@@ -15,13 +19,15 @@ use crate::audit_log::source::{Log, LogFile, Opened};
 use crate::audit_log::syslog::{Framing, Unframer};
 use crate::audit_log::timestamp::Clock;
 use crate::audit_log::trust::{Place, Trust};
-use crate::checkpoint::{Checkpoint, DIGEST_BYTES, Digest, FileMark};
+use crate::checkpoint::{Checkpoint, FileMark};
 use crate::error::{Error, Result};
 use crate::name::{Name, escape};
 use crate::store::activity::end_of_time;
 use crate::store::{Commit, Retention, Store};
 use crate::tally::Tally;
 use crate::time::{Span, UtcSeconds, Zone};
+pub use judge::Judge;
+use plan::{Plan, Rest, furthest, open_lines};
 
 /// How often a pass begins anew before it gives up.
 const MAX_TRIES: usize = 100;
@@ -42,6 +48,8 @@ pub struct Settings {
     pub server_name: Option<String>,
     /// How long activity is kept.
     pub retention: Retention,
+    /// How many threads may look through a long file.
+    pub threads: NonZero<usize>,
 }
 
 /// What a pass has to tell.
@@ -199,6 +207,7 @@ fn attempt(
         trust.resume(pending, place);
     }
 
+    let mut judge = Judge::new(trust, session).with_threads(settings.threads);
     let total = plan.bytes_to_read();
     let mut done = 0;
     let mut in_flight = false;
@@ -207,7 +216,7 @@ fn attempt(
     for at in 0..plan.files.len() {
         // Told when it is stepped over, not again with each run.
         if let (Some(why), None) = (unread.take(), &plan.marks[at]) {
-            session.connections.gap.get_or_insert(why);
+            judge.session.connections.gap.get_or_insert(why);
         }
         let Some(from) = plan.start[at] else {
             let is_damaged = |(path, _): &(PathBuf, Error)| *path == plan.files[at].path;
@@ -233,10 +242,8 @@ fn attempt(
             }
             Ok(Rest::Rewritten) => {
                 plan.give_up(at);
-                session
-                    .connections
-                    .gap
-                    .get_or_insert_with(|| REWRITTEN.into());
+                let gap = &mut judge.session.connections.gap;
+                gap.get_or_insert_with(|| REWRITTEN.into());
                 continue;
             }
             Err(error) => {
@@ -246,9 +253,14 @@ fn attempt(
             }
         };
         let mut reported = from;
+        judge.begin(from, plan.files[at].size);
         loop {
-            let line = match lines.next_line() {
-                Ok(Some(line)) => line,
+            let next = match plan.skip[at] {
+                true => lines.next_line().map(|line| line.map(|line| line.offset)),
+                false => judge.next(&mut lines, at, unframer.as_mut()),
+            };
+            let reached = match next {
+                Ok(Some(reached)) => reached,
                 Ok(None) => break,
                 Err(error) if plan.files[at].packing != Packing::None => {
                     // Only at its end does it show whether what was unpacked is what was packed.
@@ -264,29 +276,15 @@ fn attempt(
                     break;
                 }
             };
-            let place = Place {
-                file: at,
-                offset: line.offset,
-            };
-            if plan.skip[at] {
-                continue;
-            }
-            match &mut unframer {
-                None => trust.push(line.text, place, &mut session),
-                Some(unframer) => {
-                    if let Some(text) = unframer.unframe(line.text) {
-                        trust.push(&text, place, &mut session);
-                    }
-                }
-            }
-            if place.offset - reported > (1 << 20) {
-                done += place.offset - reported;
-                reported = place.offset;
+            if reached - reported > (1 << 20) {
+                done += reached - reported;
+                reported = reached;
                 progress(done, total);
             }
-            if session.tally.is_full() {
+            if judge.session.tally.is_full() {
+                judge.end_calm(&lines, at);
                 plan.advance(at, &lines, false)?;
-                pass.commit(plan.marks_of(&pass), &trust, &mut session)?;
+                pass.commit(plan.marks_of(&pass.known, &pass.outcome.errors), &mut judge)?;
             }
         }
         pass.outcome.bytes += lines.offset().saturating_sub(from);
@@ -306,8 +304,8 @@ fn attempt(
     }
 
     let quiet = plan.files.last().is_none_or(LogFile::is_quiet);
-    trust.finish(in_flight, quiet, &mut session);
-    pass.commit(plan.marks_of(&pass), &trust, &mut session)
+    judge.finish(in_flight, quiet);
+    pass.commit(plan.marks_of(&pass.known, &pass.outcome.errors), &mut judge)
 }
 
 /// Reads a stream to its end into `store`. There is no place to go on from next time: what is
@@ -325,7 +323,7 @@ pub fn ingest_stream(
     let failed = |error| Error::file(Path::new(NAME), error);
     let mut outcome = Outcome::default();
     let mut tally = Tally::new(settings.retention, None);
-    let mut session = Session {
+    let session = Session {
         clock: Clock::new(settings.zone, None),
         connections: Connections::default(),
         tally: &mut tally,
@@ -335,32 +333,24 @@ pub fn ingest_stream(
         records: 0,
         latest: end_of_time(UtcSeconds::now()),
     };
-    let mut trust = Trust::new(None, Vec::new()).in_zone(settings.zone);
+    let trust = Trust::new(None, Vec::new()).in_zone(settings.zone);
+    let mut judge = Judge::new(trust, session);
     let mut lines = Lines::new(input, 0, false);
-    let mut unframer = Unframer::new(UtcSeconds::now().0, None);
-    let mut framing = None;
+    // In which framing the lines are shows with the first record.
+    let mut syslog = Unframer::new(UtcSeconds::now().0, None);
     let mut first: Option<Vec<u8>> = None;
-    while let Some(line) = lines.next_line().map_err(failed)? {
-        let place = Place {
-            file: 0,
-            offset: line.offset,
+    let framing = loop {
+        let Some(line) = lines.next_line().map_err(failed)? else {
+            break None;
         };
-        framing = framing.or_else(|| Framing::of(std::iter::once(line.text)));
-        match framing {
-            None => {
-                first.get_or_insert_with(|| line.text[..line.text.len().min(120)].to_vec());
-            }
-            Some(Framing::None) => trust.push(line.text, place, &mut session),
-            Some(Framing::Syslog) => {
-                if let Some(text) = unframer.unframe(line.text) {
-                    trust.push(&text, place, &mut session);
-                }
-            }
+        let framing = Framing::of(std::iter::once(line.text));
+        if let Some(framing) = framing {
+            let unframer = Some(&mut syslog).filter(|_| framing == Framing::Syslog);
+            judge.push(&line, 0, unframer);
+            break Some(framing);
         }
-        if session.tally.is_full() {
-            commit_stream(&trust, &mut session, settings, store, &mut outcome)?;
-        }
-    }
+        first.get_or_insert_with(|| line.text[..line.text.len().min(120)].to_vec());
+    };
     if let (None, Some(first)) = (framing, first) {
         return Err(Error::Content {
             path: NAME.into(),
@@ -370,28 +360,42 @@ pub fn ingest_stream(
             ),
         });
     }
+    judge.begin(lines.offset(), 0);
+    let mut unframer = Some(syslog).filter(|_| framing == Some(Framing::Syslog));
+    while judge
+        .next(&mut lines, 0, unframer.as_mut())
+        .map_err(failed)?
+        .is_some()
+    {
+        if judge.session.tally.is_full() {
+            judge.end_calm(&lines, 0);
+            commit_stream(&mut judge, settings, store, &mut outcome)?;
+        }
+    }
     if lines.is_unfinished() {
-        session.malformed.count += 1;
-        session.malformed.first.push((
+        let malformed = &mut judge.session.malformed;
+        malformed.count += 1;
+        let line = (
             NAME.into(),
             lines.offset(),
             b"(an unfinished line)".to_vec(),
-        ));
+        );
+        malformed.first.push(line);
     }
     outcome.bytes = lines.offset();
-    trust.finish(false, true, &mut session);
-    commit_stream(&trust, &mut session, settings, store, &mut outcome)?;
+    judge.finish(false, true);
+    commit_stream(&mut judge, settings, store, &mut outcome)?;
     Ok(outcome)
 }
 
 /// Commits figures of a stream. The checkpoint holds no place, only that something was written.
 fn commit_stream(
-    trust: &Trust,
-    session: &mut Session<'_>,
+    judge: &mut Judge<'_>,
     settings: &Settings,
     store: &mut dyn Store,
     outcome: &mut Outcome,
 ) -> Result<()> {
+    let Judge { trust, session, .. } = judge;
     let named = settings.server_name.as_deref().map(Name::from);
     let server = named
         .or_else(|| trust.first_serverhost().cloned())
@@ -424,281 +428,6 @@ fn commit_stream(
     })
 }
 
-/// The checkpoint to go on from: the one that got furthest in these files. That need not be the one
-/// of this path: the log may have been moved, there and back, or be called by another name.
-/// Two servers on one host are told apart by the name that they were given.
-fn furthest(
-    checkpoints: Vec<(String, Checkpoint)>,
-    source: &str,
-    files: &[LogFile],
-    settings: &Settings,
-) -> Checkpoint {
-    let is_of_server = |found: &Checkpoint| {
-        let named = settings.server_name.as_ref();
-        named.is_none_or(|name| found.server.0 == name.as_bytes())
-    };
-    // For each file, the newest first.
-    let progress = |found: &Checkpoint| -> Vec<Option<u64>> {
-        let reached = |file: &LogFile| {
-            let marks = found.files.iter().filter(|mark| mark.is_of(&file.head));
-            marks.map(|mark| mark.offset).max()
-        };
-        files.iter().rev().map(reached).collect()
-    };
-    let mut same: Vec<_> = checkpoints
-        .into_iter()
-        .filter(|(name, found)| name == source || is_of_server(found))
-        .map(|(name, found)| ((progress(&found), found.steps, name == source), found))
-        // Nothing in common: not the same log, unless its path says so.
-        .filter(|((progress, _, own), _)| *own || progress.iter().any(Option::is_some))
-        .collect();
-    same.sort_by(|(one, _), (other, _)| one.cmp(other));
-    let mut furthest = same.pop().map(|(_, found)| found).unwrap_or_default();
-    // Of a part of the log that was read elsewhere, it does not know the rest.
-    let mut marks = Vec::new();
-    for (_, found) in same {
-        let is_new = |mark: &FileMark| furthest.files.iter().all(|known| known.head != mark.head);
-        marks.extend(found.files.into_iter().filter(is_new));
-    }
-    marks.append(&mut furthest.files);
-    furthest.files = marks;
-    furthest
-}
-
-/// Where to go on in each file.
-struct Plan {
-    files: Vec<LogFile>,
-    /// How far each was read, if it was.
-    marks: Vec<Option<FileMark>>,
-    /// Where to read on; none where there is nothing new.
-    start: Vec<Option<u64>>,
-    /// The file was changed before its mark: there is no telling what in it is new, so it is read
-    /// over, and a gap recorded.
-    skip: Vec<bool>,
-    rewritten: bool,
-    /// Which file the marks of the last run belong to, by their path then.
-    numbers: HashMap<String, usize>,
-    /// Numbers of the marks of the last run whose file was found.
-    found: Vec<usize>,
-    /// The framing of files that do not show it by themselves.
-    framing: Option<Framing>,
-}
-
-impl Plan {
-    fn new(known: &Checkpoint, files: Vec<LogFile>, errors: &mut Vec<Error>) -> Result<Self> {
-        let mut plan = Self {
-            files: Vec::new(),
-            marks: Vec::new(),
-            start: Vec::new(),
-            skip: Vec::new(),
-            rewritten: false,
-            numbers: HashMap::new(),
-            found: Vec::new(),
-            framing: None,
-        };
-        plan.framing = files.iter().find_map(|file| file.framing().ok().flatten());
-        for file in files {
-            let candidates = known
-                .files
-                .iter()
-                .enumerate()
-                .filter(|(_, mark)| mark.is_of(&file.head));
-            let best = candidates.max_by_key(|(_, mark)| mark.offset);
-            let Some((number, mark)) = best else {
-                match file.framing() {
-                    Ok(Some(_)) => plan.add(file, None, Some(0), false),
-                    Ok(None) if plan.may_show_later(&file) => {
-                        plan.add(file, None, Some(0), false);
-                    }
-                    Ok(None) => errors.push(file.not_understood()),
-                    Err(error) => errors.push(error),
-                }
-                continue;
-            };
-            plan.found.push(number);
-            plan.numbers.insert(mark.path.clone(), plan.files.len());
-            let was_at = mark.path.clone();
-            let mut mark = FileMark {
-                path: shown(&file.path),
-                ..mark.clone()
-            };
-            let (start, skip) = if file.packing != Packing::None {
-                let at_end = mark.packed == Some(file.size);
-                ((!at_end).then_some(mark.offset), false)
-            } else if file.size < mark.offset && was_at == mark.path {
-                // The file that was read has lost its end, in a crash or to a snapshot. What is in it
-                // now was not all there then, and there is no telling what.
-                (Some(0), true)
-            } else if file.size < mark.offset {
-                // A copy that was made before we read the rest of the original, which stood elsewhere.
-                mark.path = was_at;
-                (None, false)
-            } else {
-                let before = file.before(mark.offset, mark.tail.len)?;
-                let same = before.is_some_and(|before| Digest::of(&before) == mark.tail);
-                (
-                    Some(mark.offset).filter(|offset| !same || file.size > *offset),
-                    !same,
-                )
-            };
-            plan.rewritten |= skip;
-            plan.add(file, Some(mark), start, skip);
-        }
-        Ok(plan)
-    }
-
-    fn add(&mut self, file: LogFile, mark: Option<FileMark>, start: Option<u64>, skip: bool) {
-        self.files.push(file);
-        self.marks.push(mark);
-        self.start.push(start);
-        self.skip.push(skip);
-    }
-
-    /// Reads nothing of files that turned out to be damaged, so that they are read from where they
-    /// were left once they are restored.
-    fn leave_out(&mut self, damaged: &[(PathBuf, Error)]) {
-        for (file, start) in self.files.iter().zip(&mut self.start) {
-            if damaged.iter().any(|(path, _)| *path == file.path) {
-                *start = None;
-            }
-        }
-    }
-
-    /// Whether a file without a record may be one of this log all the same: behind a rotation there
-    /// may be nothing yet but a name with line breaks, and a syslog may begin with many lines of
-    /// other programs.
-    fn may_show_later(&mut self, file: &LogFile) -> bool {
-        if self.framing.is_none() && file.is_syslog() {
-            self.framing = Some(Framing::Syslog);
-        }
-        match self.framing {
-            Some(Framing::None) => file.first_stamp().is_some(),
-            Some(Framing::Syslog) => true,
-            None => false,
-        }
-    }
-
-    /// Reads no more of a packed file that no longer holds what was read of it.
-    fn give_up(&mut self, at: usize) {
-        if let Some(mark) = &mut self.marks[at] {
-            mark.packed = Some(self.files[at].size);
-        }
-    }
-
-    fn number_of(&self, path: &str) -> Option<usize> {
-        self.numbers.get(path).copied()
-    }
-
-    /// Rotation was faster than we: what the file held behind our mark is lost.
-    fn reading_file_is_gone(&self, known: &Checkpoint) -> bool {
-        let last = known.files.len();
-        last > 0 && !self.found.contains(&(last - 1))
-    }
-
-    /// A time that the log reaches, known before it is read: what was logged long before it is told by
-    /// the day at once. No clock that is ahead of ours is right.
-    fn newest(&self, clock: &mut Clock) -> Option<UtcSeconds> {
-        let first = self.files.last()?.first_stamp()?;
-        Some(clock.peek(first).min(UtcSeconds::now()))
-    }
-
-    /// The time that the rotated files hold, from the first record to the last known one.
-    fn history(&self, clock: &mut Clock, known: &Checkpoint) -> Option<Span> {
-        let first = self
-            .files
-            .first()
-            .filter(|_| self.files.len() > 1)?
-            .first_stamp()?;
-        let last = self.files.last()?.first_stamp()?;
-        let _ = known;
-        Some(Span(clock.peek(last).0 - clock.peek(first).0)).filter(|span| span.0 > 0)
-    }
-
-    fn bytes_to_read(&self) -> u64 {
-        self.files
-            .iter()
-            .zip(&self.start)
-            .filter_map(|(file, start)| start.map(|start| file.size.saturating_sub(start)))
-            .sum()
-    }
-
-    /// Marks of the files that are there; if some can't be opened now, theirs are kept as well.
-    fn marks_of(&self, pass: &Pass<'_>) -> Vec<FileMark> {
-        let mut marks = Vec::new();
-        if !pass.outcome.errors.is_empty() {
-            let known = pass.known.files.iter().enumerate();
-            let gone = known.filter(|(number, _)| !self.found.contains(number));
-            marks.extend(gone.map(|(_, mark)| mark.clone()));
-        }
-        marks.extend(self.marks.iter().flatten().cloned());
-        marks
-    }
-
-    /// Notes how far file number `at` has been read.
-    fn advance(&mut self, at: usize, lines: &Lines, at_end: bool) -> Result<(), Setback> {
-        let file = &self.files[at];
-        let offset = lines.offset();
-        if offset == 0 {
-            return Ok(());
-        }
-        if !file.is_unchanged(offset)? {
-            return Err(Setback::Again);
-        }
-        let tail = lines.tail().to_vec();
-        let tail = if (tail.len() as u64) < offset.min(DIGEST_BYTES as u64)
-            && file.packing == Packing::None
-        {
-            let len = offset.min(DIGEST_BYTES as u64);
-            file.before(offset, len)?.unwrap_or(tail)
-        } else {
-            tail
-        };
-        let head = file.head_up_to(offset)?;
-        let first = head.split_inclusive(|byte| *byte == b'\n').next();
-        self.marks[at] = Some(FileMark {
-            head: Digest::of(&head),
-            first: Digest::of(first.unwrap_or_default()),
-            offset,
-            tail: Digest::of(&tail),
-            packed: (at_end && file.packing != Packing::None).then_some(file.size),
-            path: shown(&file.path),
-        });
-        Ok(())
-    }
-}
-
-/// What a packed file holds behind its mark.
-enum Rest {
-    Lines(Lines),
-    /// It ends before: a copy that was made, or is being made, of a part.
-    Shorter,
-    /// It no longer holds what was read of it before.
-    Rewritten,
-}
-
-/// Lines from `from` on.
-fn open_lines(file: &LogFile, from: u64, mark: Option<&FileMark>) -> Result<Rest> {
-    let mut lines = file.lines(from)?;
-    if file.packing == Packing::None || from == 0 {
-        return Ok(Rest::Lines(lines));
-    }
-    let reached = lines
-        .skip_to(from)
-        .map_err(|error| Error::file(&file.path, error))?;
-    let tail = lines.tail();
-    let same = mark.is_some_and(|mark| {
-        usize::try_from(mark.tail.len)
-            .ok()
-            .and_then(|len| tail.len().checked_sub(len))
-            .is_some_and(|skip| Digest::of(&tail[skip..]) == mark.tail)
-    });
-    Ok(match (reached, same) {
-        (true, true) => Rest::Lines(lines),
-        (false, _) => Rest::Shorter,
-        (true, false) => Rest::Rewritten,
-    })
-}
-
 /// What all commits of a pass share.
 struct Pass<'a> {
     source: String,
@@ -712,12 +441,8 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    fn commit(
-        &mut self,
-        files: Vec<FileMark>,
-        trust: &Trust,
-        session: &mut Session<'_>,
-    ) -> Result<(), Setback> {
+    fn commit(&mut self, files: Vec<FileMark>, judge: &mut Judge<'_>) -> Result<(), Setback> {
+        let Judge { trust, session, .. } = judge;
         let next = Checkpoint {
             generation: 0,
             steps: self.known.steps + 1,
