@@ -45,28 +45,28 @@ impl UtcSeconds {
 
     /// Date, `separator`, time, `end`; digit by digit, for chrono's formatter is slow.
     fn stamp(self, separator: char, end: &str) -> String {
-        // Without its zone: with it, chrono would add an offset of 0 for each field that is asked for.
+        // Without its zone: with it, chrono adds an offset of 0 for each field that is asked for.
         let at = self.utc().naive_utc();
         if !(0..=9999).contains(&at.year()) {
             return at
                 .format(&format!("%Y-%m-%d{separator}%H:%M:%S{end}"))
                 .to_string();
         }
-        let mut date = *b"0000-00-00";
-        let mut time = *b"00:00:00";
+        let mut out = String::with_capacity(25);
+        let mut two = |number: u32, after: &str| {
+            for digit in [number / 10, number % 10] {
+                out.push(char::from_digit(digit, 10).unwrap_or('0'));
+            }
+            out.push_str(after);
+        };
         let year = at.year().unsigned_abs();
-        put(&mut date[..2], year / 100);
-        put(&mut date[2..4], year % 100);
-        put(&mut date[5..7], at.month());
-        put(&mut date[8..], at.day());
-        put(&mut time[..2], at.hour());
-        put(&mut time[3..5], at.minute());
-        put(&mut time[6..], at.second());
-        let mut out = String::with_capacity(date.len() + 1 + time.len() + end.len());
-        out.push_str(str::from_utf8(&date).unwrap_or_default());
-        out.push(separator);
-        out.push_str(str::from_utf8(&time).unwrap_or_default());
-        out.push_str(end);
+        two(year / 100, "");
+        two(year % 100, "-");
+        two(at.month(), "-");
+        two(at.day(), separator.encode_utf8(&mut [0; 4]));
+        two(at.hour(), ":");
+        two(at.minute(), ":");
+        two(at.second(), end);
         out
     }
 
@@ -88,12 +88,6 @@ impl UtcSeconds {
             DateTime::<Utc>::MAX_UTC
         })
     }
-}
-
-/// Writes a number below 100 over two zeros.
-fn put(digits: &mut [u8], number: u32) {
-    digits[0] += (number / 10) as u8;
-    digits[1] += (number % 10) as u8;
 }
 
 /// `2026-11-20 14:23:01+00:00`, nothing else.
