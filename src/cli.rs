@@ -183,7 +183,7 @@ pub struct RunFlags {
     /// Also those of each account name and client host, which may be many series
     #[arg(long)]
     pub textfile_accounts: bool,
-    /// How many threads may look through a long log; as many as there are processors, if not given
+    /// How many threads may look through a long log; one for each processor if not given, at most 8
     #[arg(long, value_name = "NUMBER")]
     pub threads: Option<NonZero<u8>>,
 }

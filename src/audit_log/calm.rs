@@ -88,7 +88,7 @@ pub struct Event {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
     /// The user name, a comma, and the host. A line break instead of the comma, where the host carried
-    /// a port, which was cut off ([`record::Port::Cut`]).
+    /// a port, which was cut off ([`Port::Cut`]).
     text: Box<[u8]>,
     username_len: usize,
 }
@@ -131,33 +131,40 @@ pub struct Stretch {
 impl Stretch {
     /// Its events, those between these two bytes.
     pub fn events_in(&self, bytes: Range<usize>) -> &[Event] {
-        let number_of = |byte| {
-            let is_before = |event: &Event| (event.start as usize) < byte;
-            self.events.partition_point(is_before)
-        };
-        &self.events[number_of(bytes.start)..number_of(bytes.end.min(self.end))]
+        let end = bytes.end.min(self.end);
+        &self.events[self.number_of(bytes.start)..self.number_of(end)]
+    }
+
+    /// How many events begin before this byte.
+    fn number_of(&self, byte: usize) -> usize {
+        self.events
+            .partition_point(|event| (event.start as usize) < byte)
     }
 
     /// Where the first line begins that begins at this byte or behind it, or at the stretch's end.
     pub fn line_behind(&self, byte: usize) -> usize {
-        let is_before = |event: &Event| (event.start as usize) < byte;
-        let first = self.events.get(self.events.partition_point(is_before));
+        let first = self.events.get(self.number_of(byte));
         first.map_or(self.end, |event| self.end.min(event.start as usize))
     }
 
-    /// Ends it before a record of one of these connections.
+    /// Where the last line begins that begins at this byte or before it.
+    fn line_before(&self, byte: usize) -> Option<usize> {
+        let number = self.number_of(byte + 1).checked_sub(1)?;
+        Some(self.events[number].start as usize)
+    }
+
+    /// Ends it before a record of one of these connections that begins at byte `from` or behind it.
     pub fn end_before(&mut self, from: usize, connections: &[u64]) {
+        if connections.is_empty() {
+            return;
+        }
         let mut events = self.events_in(from..self.end).iter();
         let Some(alarm) = events.find(|event| connections.contains(&event.connectionid)) else {
             return;
         };
         let alarm = alarm.start as usize;
-        let is_before = |event: &Event| (event.start as usize) <= alarm.saturating_sub(BEFORE);
-        let last = self.events.partition_point(is_before);
-        let end = last
-            .checked_sub(1)
-            .map_or(0, |last| self.events[last].start as usize);
-        self.end = end.max(from);
+        let last = self.line_before(alarm.saturating_sub(BEFORE));
+        self.end = last.map_or(from, |last| last.max(from));
         self.alarm = Some(alarm);
     }
 }
@@ -165,8 +172,15 @@ impl Stretch {
 /// Where the lines begin that [`Trust`](super::trust::Trust) still holds when the one at byte `end` is
 /// judged, at the latest.
 pub fn look_back(bytes: &[u8], end: usize) -> usize {
-    let from = end.saturating_sub(LOOKBACK);
-    memchr(b'\n', &bytes[from..end]).map_or(end, |lf| from + lf + 1)
+    first_line(bytes, end.saturating_sub(LOOKBACK)..end)
+}
+
+/// Where the first line begins that begins behind an LF in `range`, or where that ends.
+pub fn first_line(bytes: &[u8], range: Range<usize>) -> usize {
+    let found = bytes
+        .get(range.clone())
+        .and_then(|text| memchr(b'\n', text));
+    found.map_or(range.end, |lf| range.start + lf + 1)
 }
 
 #[derive(Clone, Copy, Default)]
@@ -186,7 +200,6 @@ struct Refused {
 /// Looks for calm stretches in the log of one server.
 pub struct Scanner {
     lines: PlainLines,
-    serverhost: Vec<u8>,
     accounts: Accounts,
     openers: Box<[Slot; OPENERS]>,
     /// Number of the event before the first one of the current scan.
@@ -199,7 +212,6 @@ impl Scanner {
     pub fn of(serverhost: &[u8]) -> Self {
         Self {
             lines: PlainLines::of(serverhost),
-            serverhost: serverhost.to_vec(),
             accounts: Accounts::default(),
             openers: Box::new([Slot::default(); OPENERS]),
             base: 0,
@@ -209,7 +221,7 @@ impl Scanner {
 
     /// The server whose log is scanned.
     pub fn serverhost(&self) -> &[u8] {
-        &self.serverhost
+        self.lines.serverhost()
     }
 
     /// Looks for a calm stretch that begins at byte `from`, where a line begins. [`CONTEXT`] bytes must
@@ -231,14 +243,11 @@ impl Scanner {
             last_time: 0,
         };
         // With too little before it, the first line is where all ends.
-        let context = match bytes.get(from.saturating_sub(CONTEXT)..from) {
-            Some(context) if from >= CONTEXT => context,
-            _ => {
-                (stretch.end, stretch.alarm) = (from, None);
-                return;
-            }
+        let Some(context) = from.checked_sub(CONTEXT).filter(|_| from <= bytes.len()) else {
+            (stretch.end, stretch.alarm) = (from, None);
+            return;
         };
-        let mut at = memchr(b'\n', context).map_or(from, |lf| from - CONTEXT + lf + 1);
+        let mut at = first_line(bytes, context..from);
         while at < scan.limit {
             at = match self.line(&mut scan, at, stretch) {
                 Some(next) => next,
@@ -257,16 +266,9 @@ impl Scanner {
         let before_alarm = scan.alarm.saturating_sub(BEFORE);
         let calm = seen.min(before_alarm);
         stretch.alarm = Some(scan.last_alarm).filter(|_| before_alarm <= seen);
-        let behind = stretch
-            .events
-            .partition_point(|event| (event.start as usize) < calm);
-        stretch.end = match stretch.events.get(behind) {
-            Some(event) if event.start as usize == calm => calm,
-            _ => behind
-                .checked_sub(1)
-                .map_or(from, |last| stretch.events[last].start as usize),
-        }
-        .max(from);
+        stretch.end = stretch
+            .line_before(calm)
+            .map_or(from, |last| last.max(from));
     }
 
     /// Looks at the line that begins at byte `at`. Where the next one begins; none if it does not end.
@@ -306,7 +308,7 @@ impl Scanner {
         {
             scan.alarm_at(events[behind].start as usize);
         }
-        if is_statement(line.operation) {
+        if line.operation.is_statement() {
             if line.operation == Operation::Query
                 && line.retcode == 0
                 && stops_logging(&bytes[line.object.0..line.object.1])
@@ -314,7 +316,7 @@ impl Scanner {
                 scan.alarm_at(at);
             }
             // See `Trust::compare_statement`.
-            let follows = here > 0 && !is_statement(events[here - 1].operation);
+            let follows = here > 0 && !events[here - 1].operation.is_statement();
             if follows && let Some(opener) = self.opener(id, at, events) {
                 self.compare(scan, events, opener, here);
             }
@@ -469,9 +471,4 @@ fn stops_logging(text: &[u8]) -> bool {
         _ => return false,
     }
     session::stops_logging(text).is_some()
-}
-
-#[inline]
-fn is_statement(operation: Operation) -> bool {
-    matches!(operation, Operation::Query | Operation::Table)
 }

@@ -3,7 +3,7 @@
 //! [`record::parse`] reads a line from its right end, since names may hold
 //! anything. A line whose names hold no comma needs none of that: it has ten fields and nine commas,
 //! and says the same from the left. Whatever is not exactly so is not understood here, and left to
-//! the parser of records, which this one must never contradict (property `plain`).
+//! the parser of records, which this one must never contradict (property `record`).
 
 use memchr::memchr;
 use wide::u8x16;
@@ -77,6 +77,11 @@ impl PlainLines {
             date: (u64::from_le_bytes(*b"19700101"), 0),
             of_day: (u64::from_le_bytes(*b"00:00:00"), 0),
         }
+    }
+
+    /// The server's name.
+    pub fn serverhost(&self) -> &[u8] {
+        &self.server[..self.server.len() - 1]
     }
 
     /// Length of what stands before the user name in each line, in bytes.
@@ -158,7 +163,8 @@ impl PlainLines {
             _ => {
                 window.number(id_end + 1, query_end)?;
                 // It ends with a comma.
-                let is_use = is_use_of_table(&line[body + query_end + 1..body + word_end]);
+                let word = &line[body + query_end + 1..body + word_end];
+                let is_use = Operation::of_table(word).is_some();
                 return (is_use && !object().is_empty() && end == object_end + 1)
                     .then(|| plain(Operation::Table, 0, end));
             }
@@ -345,11 +351,6 @@ fn query(
     Some((retcode, comma, end))
 }
 
-fn is_use_of_table(word: &[u8]) -> bool {
-    let words: [&[u8]; 6] = [b"READ", b"WRITE", b"CREATE", b"ALTER", b"RENAME", b"DROP"];
-    words.contains(&word)
-}
-
 /// `HH:MM:SS` in seconds; 60 is a leap second.
 #[inline]
 fn time_of_day(text: u64) -> Option<u32> {
@@ -368,10 +369,8 @@ fn time_of_day(text: u64) -> Option<u32> {
 /// The server's error numbers have at most five digits, and are below 65,536.
 #[cold]
 fn error_number(digits: &[u8]) -> Option<u16> {
-    if digits.len() > 5 || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(digits).ok()?.parse().ok()
+    let digits = Some(digits).filter(|digits| digits.len() <= 5)?;
+    u16::try_from(record::number(digits)?).ok()
 }
 
 #[cfg(test)]

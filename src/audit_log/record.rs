@@ -44,6 +44,12 @@ pub enum Operation {
 }
 
 impl Operation {
+    /// Whether it is of a statement, and not of a connection. Statements carry the time at which they
+    /// began.
+    pub(super) fn is_statement(self) -> bool {
+        matches!(self, Self::Query | Self::Table)
+    }
+
     fn of_connection(word: &[u8]) -> Option<Self> {
         match word {
             b"CONNECT" => Some(Self::Connect),
@@ -55,7 +61,7 @@ impl Operation {
         }
     }
 
-    fn of_table(word: &[u8]) -> Option<Self> {
+    pub(super) fn of_table(word: &[u8]) -> Option<Self> {
         match word {
             b"READ" | b"WRITE" | b"CREATE" | b"ALTER" | b"RENAME" | b"DROP" => Some(Self::Table),
             _ => None,
@@ -518,7 +524,7 @@ fn contains(haystack: &[u8], needle: &[u8]) -> bool {
 }
 
 /// A decimal number of 1 to 20 digits.
-fn number(digits: &[u8]) -> Option<u64> {
+pub(super) fn number(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || digits.len() > 20 {
         return None;
     }

@@ -139,7 +139,7 @@ impl Session<'_> {
         self.records += 1;
         let (id, name) = (told.connectionid, told.username);
         let host = self.host(told.host, told.port);
-        let is_connection = !matches!(told.operation, Operation::Query | Operation::Table);
+        let is_connection = !told.operation.is_statement();
         // Statements carry the time at which they began: they are not in order.
         let at = if is_connection {
             self.clock.instant(time)

@@ -201,7 +201,7 @@ stores = [\"sqlite\"]  # default
 [run]
 # textfile  # default: none
 # textfile_accounts  # default: none
-# threads  # default: as many as there are processors
+# threads  # default: one for each processor, at most 8
 
 [sqlite]
 path = \"/var/lib/conntracker/conntracker.sqlite\"  # default

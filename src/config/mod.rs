@@ -77,7 +77,7 @@ pub struct RunConfig {
     pub textfile: Option<PathBuf>,
     /// Whether those of each account are among them.
     pub textfile_accounts: bool,
-    /// How many threads may look through a long log; none: as many as there are processors.
+    /// How many threads may look through a long log; none: one for each processor, at most 8.
     pub threads: Option<NonZero<u8>>,
 }
 
@@ -562,7 +562,7 @@ impl Settings {
                 "default: as for a store over the socket".into()
             }
             (None, "mariadb.socket") => "default: where this system's server listens".into(),
-            (None, "run.threads") => "default: as many as there are processors".into(),
+            (None, "run.threads") => "default: one for each processor, at most 8".into(),
             (None, "mariadb.user") => "default: the operating system's user".into(),
             (None, _) => "default: none".into(),
         }

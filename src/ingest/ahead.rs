@@ -6,15 +6,13 @@
 use std::fs::File;
 use std::num::NonZero;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use memchr::memchr;
-
 use crate::audit_log::calm::{self, Scanner, Stretch};
 use crate::audit_log::plain;
+use crate::audit_log::source::read_at_most;
 
 /// How many bytes a block has. What stands before and behind it is looked at twice, a tenth of it; larger
 /// blocks take more memory.
@@ -38,7 +36,6 @@ pub(super) struct Block {
 
 /// Blocks from one byte of a file up to another. Whoever asks for them is one of the threads that look.
 pub(super) struct Ahead {
-    serverhost: Vec<u8>,
     /// Number of the block that is needed next.
     next: u64,
     /// Blocks that came before their turn.
@@ -86,7 +83,6 @@ impl Ahead {
             thread::Builder::new().spawn(run).ok()
         };
         Self {
-            serverhost: serverhost.to_vec(),
             next: 0,
             early: Vec::new(),
             looked_at,
@@ -97,7 +93,7 @@ impl Ahead {
 
     /// Whether blocks were looked at as those of this server.
     pub(super) fn is_of(&self, serverhost: &[u8]) -> bool {
-        self.serverhost == serverhost
+        self.own.scanner.serverhost() == serverhost
     }
 
     /// The block that comes next; none at the end.
@@ -211,21 +207,11 @@ impl Worker {
         block.base = start.saturating_sub((calm::CONTEXT + plain::LONGEST) as u64);
         let wanted = (end - block.base) as usize + calm::FORESIGHT + plain::LONGEST;
         block.bytes.resize(wanted, 0);
-        let mut read = 0;
-        while read < wanted {
-            match self
-                .file
-                .read_at(&mut block.bytes[read..], block.base + read as u64)
-            {
-                Ok(0) | Err(_) => break,
-                Ok(more) => read += more,
-            }
-        }
-        block.bytes.truncate(read);
+        let read = read_at_most(&self.file, &mut block.bytes, block.base);
+        block.bytes.truncate(read.unwrap_or(0));
         let start = (start - block.base) as usize;
         // A line may begin with the block.
-        let before = block.bytes.get(start - 1..).unwrap_or_default();
-        let first = memchr(b'\n', before).map_or(read, |lf| start + lf);
+        let first = calm::first_line(&block.bytes, start - 1..block.bytes.len());
         self.scanner.scan(&block.bytes, first, &mut block.stretch);
     }
 }

@@ -206,10 +206,9 @@ impl<'a> Judge<'a> {
         let Some(at) = offset.checked_sub(block.base).map(|at| at as usize) else {
             return false;
         };
-        let waiting = self.trust.waiting_connections();
-        if !waiting.is_empty() {
-            block.stretch.end_before(at, &waiting);
-        }
+        block
+            .stretch
+            .end_before(at, &self.trust.waiting_connections());
         let block_end = (ahead.end_of(block) - block.base) as usize;
         let end = block.stretch.line_behind(block_end);
         let serverhost = self.trust.serverhost();
@@ -256,10 +255,7 @@ impl<'a> Judge<'a> {
         let stretch = &mut self.stretch;
         scanner.scan(bytes, at, stretch);
         self.clients.learn(&mut stretch.accounts, stretch.anew);
-        let waiting = self.trust.waiting_connections();
-        if !waiting.is_empty() {
-            stretch.end_before(at, &waiting);
-        }
+        stretch.end_before(at, &self.trust.waiting_connections());
     }
 
     /// Hands over to [`Trust`] where a calm stretch has ended.

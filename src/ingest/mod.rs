@@ -170,7 +170,7 @@ fn attempt(
     if complete && plan.reading_file_is_gone(&known) && session.connections.gap.is_none() {
         let why = "the file that was being read was rotated away before its end was read";
         session.connections.gap = Some(why.into());
-        outcome.history = plan.history(&mut session.clock.clone(), &known);
+        outcome.history = plan.history(&mut session.clock.clone());
     }
     if plan.rewritten && session.connections.gap.is_none() {
         session.connections.gap = Some(REWRITTEN.into());

@@ -195,14 +195,13 @@ impl Plan {
     }
 
     /// The time that the rotated files hold, from the first record to the last known one.
-    pub(super) fn history(&self, clock: &mut Clock, known: &Checkpoint) -> Option<Span> {
+    pub(super) fn history(&self, clock: &mut Clock) -> Option<Span> {
         let first = self
             .files
             .first()
             .filter(|_| self.files.len() > 1)?
             .first_stamp()?;
         let last = self.files.last()?.first_stamp()?;
-        let _ = known;
         Some(Span(clock.peek(last).0 - clock.peek(first).0)).filter(|span| span.0 > 0)
     }
 

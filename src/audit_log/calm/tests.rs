@@ -195,8 +195,9 @@ fn a_stretch_may_be_ended_before_a_connection() {
     assert_eq!(stretch.alarm, Some(starts[MIDDLE]));
     assert!(stretch.end + BEFORE <= starts[MIDDLE] && stretch.end > from);
     // One that is too near leaves nothing.
-    stretch.end_before(stretch.end - 200, &[10_399, 10_398, 10_397]);
-    assert!(stretch.events_in(stretch.end..usize::MAX).is_empty());
+    stretch.end_before(from, &[stretch.events_in(from..usize::MAX)[0].connectionid]);
+    assert_eq!((stretch.end, stretch.alarm), (from, Some(from)));
+    assert!(stretch.events_in(from..usize::MAX).is_empty());
 }
 
 #[test]

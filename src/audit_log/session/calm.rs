@@ -116,7 +116,7 @@ impl Session<'_> {
                 Operation::Disconnect => self.tally.active(client, at),
                 _ => self.tally.statement(client, at),
             }
-            if !matches!(event.operation, Operation::Query | Operation::Table) {
+            if !event.operation.is_statement() {
                 self.clock.follow(at);
             }
             newest = newest.max(at.0);

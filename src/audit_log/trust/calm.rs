@@ -1,7 +1,7 @@
 //! How a calm stretch of the log (see [`crate::audit_log::calm`]) is left out, and judging goes on
 //! behind it.
 
-use super::{Parsed, Place, Trust};
+use super::{Parsed, Place, Trust, record};
 
 impl Trust {
     /// Whether nothing that is held here has a mark of any rule, and nothing is waited for.
@@ -39,25 +39,19 @@ impl Trust {
     /// Goes on behind a calm stretch that ended with these complete lines; `place` is that of the first.
     pub fn enter(&mut self, lines: &[u8], mut place: Place) {
         for line in lines.split_inclusive(|byte| *byte == b'\n') {
-            self.add(line.strip_suffix(b"\n").unwrap_or(line), place, None);
-            self.next = self.end();
-            self.judge(self.end() - 1, true);
+            let text = line.strip_suffix(b"\n").unwrap_or(line);
+            self.hold(text, place, None, true, false);
             place.offset += line.len() as u64;
         }
-        // Nothing was found about them.
-        self.betrayed.clear();
     }
 
     /// The connections that records which were set aside are of: another record of one of them may
     /// prove it genuine.
     pub fn waiting_connections(&self) -> Vec<u64> {
-        self.aside
-            .iter()
-            .filter_map(|aside| {
-                crate::audit_log::record::parse(&aside.text.0)
-                    .record()
-                    .map(|it| it.connectionid)
-            })
-            .collect()
+        let connection = |aside: &super::Aside| {
+            let parsed = record::parse(&aside.text.0);
+            parsed.record().map(|record| record.connectionid)
+        };
+        self.aside.iter().filter_map(connection).collect()
     }
 }

@@ -305,11 +305,30 @@ impl Trust {
 
     /// Takes back a line that waited in a checkpoint.
     pub fn resume(&mut self, pending: Pending, place: Place) {
-        self.add(&pending.text.0, place, pending.doubt);
-        if pending.passed {
+        let Pending {
+            text,
+            doubt,
+            passed,
+            foreign,
+            ..
+        } = pending;
+        self.hold(&text.0, place, doubt, passed, foreign);
+    }
+
+    /// Holds a line that was judged before.
+    fn hold(
+        &mut self,
+        text: &[u8],
+        place: Place,
+        doubt: Option<(Why, Option<Name>)>,
+        passed: bool,
+        foreign: bool,
+    ) {
+        self.add(text, place, doubt);
+        if passed {
             self.next = self.end();
         }
-        self.judge(self.end() - 1, !pending.foreign);
+        self.judge(self.end() - 1, !foreign);
         // What was betrayed before was told before.
         self.betrayed.clear();
     }

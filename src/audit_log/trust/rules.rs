@@ -51,7 +51,7 @@ impl Trust {
 
     fn judge_record(&mut self, seq: u64, record: &Record, tail_only: bool) {
         let mut explained = false;
-        if !matches!(record.operation, Operation::Query | Operation::Table) {
+        if !record.operation.is_statement() {
             self.check_time(seq, record);
         }
         match record.operation {
@@ -143,7 +143,7 @@ impl Trust {
             let parsed = self.held(at).parsed;
             let other = parsed
                 .record()
-                .filter(|other| !matches!(other.operation, Operation::Query | Operation::Table))?;
+                .filter(|other| !other.operation.is_statement())?;
             other.head
         });
         let Some(Stamp::Local(before)) = before.map(|head| head.time) else {
@@ -466,7 +466,7 @@ impl Trust {
         let parsed = self.held(seq).parsed;
         let is_statement = parsed
             .record()
-            .is_some_and(|record| matches!(record.operation, Operation::Query | Operation::Table));
+            .is_some_and(|record| record.operation.is_statement());
         // Statements carry the time at which they began.
         let now = head_of(&parsed)
             .filter(|_| !is_statement)

@@ -34,9 +34,10 @@ impl Trust {
     /// somebody by such a name.
     pub(super) fn compare_statement(&mut self, seq: u64, record: &Record) {
         let logs_in = |at: u64| {
-            self.held(at).parsed.record().is_some_and(|before| {
-                !matches!(before.operation, Operation::Query | Operation::Table)
-            })
+            let before = self.held(at).parsed;
+            before
+                .record()
+                .is_some_and(|before| !before.operation.is_statement())
         };
         if self.held(seq).adjacent && logs_in(seq - 1) {
             let mut openers = self.openers(seq, record);

@@ -109,11 +109,12 @@ impl Sqlite {
         let db = Connection::open_with_flags(path, flags)?;
         db.busy_timeout(Duration::from_secs(PATIENCE))?;
         db.set_prepared_statement_cache_capacity(32);
-        // Not durable until the disk says so: a checkpoint that is lost would be harmless, but
-        // a half-written one would not.
-        // Rows come in the order of the tables: of the pages, half as many (in KiB) as usual will do.
-        let settings = "synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -1000";
-        db.execute_batch(&format!("PRAGMA {settings}"))?;
+        // A checkpoint that is lost would be harmless, a half-written one would not: each commit waits
+        // for the disk. Rows come in the order of the tables, so that half of the usual cache (in KiB)
+        // will do.
+        db.execute_batch(
+            "PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -1000",
+        )?;
         Ok(Self {
             path: path.to_owned(),
             db,
