@@ -100,86 +100,22 @@ impl PlainLines {
         if (found ^ start) & bits != 0 || body > 34 && !line[18..].starts_with(&self.server) {
             return None;
         }
-        let window = Window(line.get(body - 8..)?.first_chunk()?);
-        let mut fields = window.near();
-        if fields.at[5] == Window::NONE_NEAR {
-            fields = window.far();
-        }
-        let [
-            username_len,
-            account_len,
-            id_end,
-            query_end,
-            word_end,
-            database_end,
-            _,
-        ] = fields.at;
-        // An empty host belongs to an older form of the log, or to a client that nobody knows.
-        if database_end >= WINDOW
-            || account_len == username_len + 1
-            || matches!(username_len, 65 | 133)
-        {
-            return None;
-        }
-        let connectionid = window.number(account_len + 1, id_end)?;
-        let plain = |operation, retcode, end| Plain {
-            operation,
+        let line = Line {
             time,
-            connectionid,
-            retcode,
-            username_len,
-            account_len,
-            object: (0, 0),
-            end: at + body + end,
+            body: line.get(body..LONGEST)?,
+            window: Window(line[..LONGEST].get(body - 8..)?.first_chunk()?),
         };
-        let word = window.word(query_end + 1);
-        if word & 0xffff_ffff_ffff == QUERY {
-            window.number(id_end + 1, query_end)?;
-            let (retcode, comma, end) =
-                query(&line[body..LONGEST], word_end, database_end, fields.end)?;
-            return Some(Plain {
-                object: (at + body + database_end + 1, at + body + comma),
-                ..plain(Operation::Query, retcode, end)
-            });
-        }
-        if fields.end == Window::NONE_NEAR {
-            fields = window.far();
-        }
-        let (object_end, end) = (fields.at[6], fields.end);
-        // Nine commas, and the last field behind the last one.
-        if fields.more || object_end >= end || end >= WINDOW {
-            return None;
-        }
-        let object = || &line[body + database_end + 1..body + object_end];
-        let rest = window.word(query_end + 9);
-        let operation = match word {
-            CONNECT => Operation::Connect,
-            DISCONNECT if rest & 0xff_ffff == DISCONNECT_END && connectionid != 0 => {
-                Operation::Disconnect
-            }
-            FAILED_CONNECT if rest & 0xff_ffff_ffff_ffff == FAILED_CONNECT_END => {
-                Operation::FailedConnect
-            }
-            _ => {
-                window.number(id_end + 1, query_end)?;
-                // It ends with a comma.
-                let word = &line[body + query_end + 1..body + word_end];
-                let is_use = Operation::of_table(word).is_some();
-                return (is_use && !object().is_empty() && end == object_end + 1)
-                    .then(|| plain(Operation::Table, 0, end));
-            }
+        let near = line.window.near();
+        let is_near = near.at[5] < Window::NONE_NEAR
+            && (near.end < Window::NONE_NEAR || line.window.is_query(near.at[3]));
+        let mut plain = match is_near {
+            true => line.read(near)?,
+            false => line.read_far()?,
         };
-        // A query id of 0, and no object or that of a connection event.
-        if window.word(id_end + 1) & 0xffff != u64::from(b'0') | u64::from(b',') << 8
-            || object_end != database_end + 1 && !record::is_plain_object(object())
-        {
-            return None;
-        }
-        let retcode = match end - object_end {
-            2 => window.number(object_end + 1, end)? as u16,
-            _ => error_number(&line[body + object_end + 1..body + end])?,
-        };
-        Some(plain(operation, retcode, end))
+        plain.object.0 += at + body;
+        plain.object.1 += at + body;
+        plain.end += at + body;
+        Some(plain)
     }
 
     /// The time of a line that begins so; see [`timestamp::parse`].
@@ -203,6 +139,93 @@ impl PlainLines {
             self.date = (date, seconds - i64::from(self.of_day.1));
         }
         u32::try_from(self.date.1 + i64::from(self.of_day.1)).ok()
+    }
+}
+
+/// A line behind its head.
+struct Line<'a> {
+    time: u32,
+    body: &'a [u8],
+    window: Window<'a>,
+}
+
+impl Line<'_> {
+    #[cold]
+    #[inline(never)]
+    fn read_far(&self) -> Option<Plain> {
+        self.read(self.window.far())
+    }
+
+    /// What it says; bytes are counted from behind the head.
+    #[inline(always)]
+    fn read(&self, fields: Fields) -> Option<Plain> {
+        let Self { window, body, .. } = self;
+        let Fields { at, more, end } = fields;
+        let [
+            username_len,
+            account_len,
+            id_end,
+            query_end,
+            word_end,
+            database_end,
+            object_end,
+        ] = at;
+        // An empty host belongs to an older form of the log, or to a client that nobody knows.
+        if database_end >= WINDOW
+            || account_len == username_len + 1
+            || matches!(username_len, 65 | 133)
+        {
+            return None;
+        }
+        let connectionid = window.number(account_len + 1, id_end)?;
+        let plain = |operation, retcode, end| Plain {
+            operation,
+            time: self.time,
+            connectionid,
+            retcode,
+            username_len,
+            account_len,
+            object: (0, 0),
+            end,
+        };
+        if window.is_query(query_end) {
+            window.number(id_end + 1, query_end)?;
+            let (retcode, comma, end) = query(body, word_end, database_end, end)?;
+            return Some(Plain {
+                object: (database_end + 1, comma),
+                ..plain(Operation::Query, retcode, end)
+            });
+        }
+        // Nine commas, and the last field behind the last one.
+        if more || object_end >= end || end >= WINDOW {
+            return None;
+        }
+        let object = || &body[database_end + 1..object_end];
+        let (word, rest) = (window.word(query_end + 1), window.word(query_end + 9));
+        let operation = match word {
+            CONNECT => Operation::Connect,
+            DISCONNECT if rest & 0xff_ffff == DISCONNECT_END && connectionid != 0 => {
+                Operation::Disconnect
+            }
+            FAILED_CONNECT if rest & 0xff_ffff_ffff_ffff == FAILED_CONNECT_END => {
+                Operation::FailedConnect
+            }
+            _ => {
+                window.number(id_end + 1, query_end)?;
+                // It ends with a comma.
+                let is_use = Operation::of_table(&body[query_end + 1..word_end]).is_some();
+                return (is_use && !object().is_empty() && end == object_end + 1)
+                    .then(|| plain(Operation::Table, 0, end));
+            }
+        };
+        // A query id of 0, and no object or that of a connection event.
+        if window.word(id_end + 1) & 0xffff != u64::from(b'0') | u64::from(b',') << 8
+            || object_end != database_end + 1 && !record::is_plain_object(object())
+        {
+            return None;
+        }
+        let retcode = error_number(&body[object_end + 1..end])?;
+        Some(plain(operation, retcode, end))
     }
 }
 
@@ -268,6 +291,12 @@ impl Window<'_> {
         let (sixteens, _) = self.0[8 + from..8 + from + 64].as_chunks::<16>();
         let bits = |n: usize| u64::from(u8x16::from(sixteens[n]).simd_eq(wanted).to_bitmask());
         bits(0) | bits(1) << 16 | bits(2) << 32 | bits(3) << 48
+    }
+
+    /// Whether QUERY stands behind the comma at this byte.
+    #[inline(always)]
+    fn is_query(&self, comma: usize) -> bool {
+        self.word(comma + 1) & 0xffff_ffff_ffff == QUERY
     }
 
     /// Eight bytes from byte `at` on, the first one lowest; `at` is less than [`WINDOW`].
@@ -344,11 +373,7 @@ fn query(
     if comma <= text || body[comma - 1..=comma] != *b"'," {
         return None;
     }
-    let retcode = match &body[comma + 1..end] {
-        [digit @ b'0'..=b'9'] => u16::from(digit - b'0'),
-        digits => error_number(digits)?,
-    };
-    Some((retcode, comma, end))
+    Some((error_number(&body[comma + 1..end])?, comma, end))
 }
 
 /// `HH:MM:SS` in seconds; 60 is a leap second.
@@ -366,11 +391,14 @@ fn time_of_day(text: u64) -> Option<u32> {
     (hour <= 23 && minute <= 59 && second <= 60).then_some(hour * 3_600 + minute * 60 + second)
 }
 
-/// The server's error numbers have at most five digits, and are below 65,536.
-#[cold]
+/// The server's error numbers have at most five digits, and are below 65,536. Nearly all are 0.
+#[inline(always)]
 fn error_number(digits: &[u8]) -> Option<u16> {
-    let digits = Some(digits).filter(|digits| digits.len() <= 5)?;
-    u16::try_from(record::number(digits)?).ok()
+    match digits {
+        [digit @ b'0'..=b'9'] => Some(u16::from(digit - b'0')),
+        [_, _, ..] if digits.len() <= 5 => u16::try_from(record::number(digits)?).ok(),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

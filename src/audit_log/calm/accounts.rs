@@ -3,24 +3,37 @@
 
 use std::hash::BuildHasher;
 
-use hashbrown::{HashMap, HashTable};
+use hashbrown::HashMap;
 
 use super::Account;
 use crate::audit_log::plain::Plain;
 use crate::audit_log::record::{self, Port};
 
 /// Accounts whose user names and hosts have no more than `8 * N` bytes, compared as `N` words.
+///
+/// A table with open addressing: nearly each account is found at the first place where it is looked
+/// for, with one access to memory and no call.
 struct Short<const N: usize> {
-    table: HashTable<([u64; N], u32)>,
+    /// As many as a power of two, or none yet; at most half of them are taken.
+    slots: Vec<Slot<N>>,
+    taken: usize,
     /// Nobody can foresee them, and choose names that meet.
     seeds: [u64; N],
+}
+
+#[derive(Clone, Copy)]
+struct Slot<const N: usize> {
+    /// All zeros where it is free: a text holds a comma.
+    words: [u64; N],
+    number: u32,
 }
 
 impl<const N: usize> Short<N> {
     fn new() -> Self {
         let random = foldhash::fast::RandomState::default();
         Self {
-            table: HashTable::new(),
+            slots: Vec::new(),
+            taken: 0,
             seeds: std::array::from_fn(|n| random.hash_one(n)),
         }
     }
@@ -29,23 +42,62 @@ impl<const N: usize> Short<N> {
     #[inline(always)]
     fn get(&self, bytes: &[u8], len: usize) -> Option<u32> {
         let words = words(bytes, len)?;
-        // Word by word: to call `memcmp` takes longer.
-        let is_same = |(other, _): &([u64; N], u32)| {
-            (0..N).fold(0, |differs, n| differs | words[n] ^ other[n]) == 0
-        };
-        let found = self.table.find(hash(&words, &self.seeds), is_same)?;
-        Some(found.1)
+        let mut place = hash(&words, &self.seeds) as usize;
+        loop {
+            let slot = self.slots.get(place & self.slots.len().wrapping_sub(1))?;
+            // Word by word: to call `memcmp` takes longer.
+            if differ(&slot.words, &words) == 0 {
+                return Some(slot.number);
+            }
+            if slot.words == [0; N] {
+                return None;
+            }
+            place = place.wrapping_add(1);
+        }
     }
 
+    /// Adds an account that is not there.
     fn insert(&mut self, text: &[u8], number: u32) {
         let mut padded = text.to_vec();
         padded.resize(8 * N, 0);
-        if let Some(words) = words(&padded, text.len()) {
-            let again = |(words, _): &([u64; N], u32)| hash(words, &self.seeds);
-            self.table
-                .insert_unique(hash(&words, &self.seeds), (words, number), again);
+        let Some(words) = words(&padded, text.len()) else {
+            return;
+        };
+        if 2 * self.taken >= self.slots.len() {
+            let free = Slot {
+                words: [0; N],
+                number: 0,
+            };
+            let more = vec![free; (2 * self.slots.len()).max(64)];
+            for slot in std::mem::replace(&mut self.slots, more) {
+                if slot.words != [0; N] {
+                    self.put(slot);
+                }
+            }
         }
+        self.taken += 1;
+        self.put(Slot { words, number });
     }
+
+    fn put(&mut self, slot: Slot<N>) {
+        let last = self.slots.len() - 1;
+        let mut place = hash(&slot.words, &self.seeds) as usize & last;
+        while self.slots[place].words != [0; N] {
+            place = (place + 1) & last;
+        }
+        self.slots[place] = slot;
+    }
+
+    fn clear(&mut self) {
+        self.slots.clear();
+        self.taken = 0;
+    }
+}
+
+/// Which bits differ.
+#[inline(always)]
+fn differ<const N: usize>(one: &[u64; N], other: &[u64; N]) -> u64 {
+    (0..N).fold(0, |differ, n| differ | one[n] ^ other[n])
 }
 
 /// The first `len` bytes as words, and zeros; none if there are too few.
@@ -115,8 +167,8 @@ impl Accounts {
 
     /// Forgets all.
     pub(super) fn clear(&mut self) {
-        self.short.table.clear();
-        self.longer.table.clear();
+        self.short.clear();
+        self.longer.clear();
         self.others.clear();
         self.count = 0;
     }
