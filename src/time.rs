@@ -6,11 +6,9 @@
 use std::fmt;
 use std::path::Path;
 
-use chrono::{
-    DateTime, Datelike, FixedOffset, NaiveDate, NaiveDateTime, Offset, TimeZone, Timelike, Utc,
-};
-use chrono_tz::Tz;
+use chrono::{DateTime, Datelike, FixedOffset, NaiveDate, NaiveDateTime, Offset, Timelike, Utc};
 use serde::{Deserialize, Serialize};
+use tz::{LocalTimeType, TimeZoneRef};
 
 /// Seconds since 1970-01-01 00:00:00 UTC, leap seconds not counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -112,21 +110,65 @@ fn parse_four_digit_year(text: &str) -> Option<NaiveDateTime> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Zone {
     /// `Europe/Zurich`: daylight saving time included.
-    Named(Tz),
+    Named(Named),
     /// `+01:00`.
     Fixed(FixedOffset),
 }
 
+/// A time zone of the IANA database. Its rules are part of this program: what the machine has may be
+/// another edition, or none.
+#[derive(Clone, Copy)]
+pub struct Named {
+    name: &'static str,
+    rules: &'static TimeZoneRef<'static>,
+}
+
+impl Named {
+    fn of(name: &str) -> Option<Self> {
+        let name = tzdb_data::TZ_NAMES.iter().find(|known| **known == name)?;
+        let rules = tzdb_data::find_tz(name.as_bytes())?;
+        Some(Self { name, rules })
+    }
+
+    /// What its clocks were set to then.
+    fn at(&self, at: UtcSeconds) -> Option<&LocalTimeType> {
+        self.rules.find_local_time_type(at.0).ok()
+    }
+
+    /// What the time of its clocks was called then: `CEST`.
+    pub fn abbreviation(&self, at: UtcSeconds) -> Option<&str> {
+        self.at(at).map(LocalTimeType::time_zone_designation)
+    }
+}
+
+/// By name: no two zones have the same.
+impl PartialEq for Named {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Named {}
+
+impl fmt::Debug for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
 impl Zone {
     /// UTC.
-    pub const UTC: Self = Self::Named(Tz::UTC);
+    pub const UTC: Self = Self::Named(Named {
+        name: "UTC",
+        rules: &tzdb_data::time_zone::UTC,
+    });
 
     /// A zone by its IANA name, or an offset written `+01:00`. `None` if it is neither.
     pub fn parse(text: &str) -> Option<Self> {
         if text.starts_with(['+', '-']) {
             return text.parse().ok().map(Self::Fixed);
         }
-        text.parse().ok().map(Self::Named)
+        Named::of(text).map(Self::Named)
     }
 
     /// This machine's zone (TZ, or the system's setting); `None` where it has no IANA name.
@@ -159,21 +201,27 @@ impl Zone {
         Self::parse(&iana_time_zone::get_timezone().ok()?)
     }
 
+    /// How far its clocks are ahead of UTC then, in seconds.
+    pub fn offset(&self, at: UtcSeconds) -> i32 {
+        match self {
+            // There are rules for all times whose years can be counted.
+            Self::Named(zone) => zone.at(at).map_or(0, LocalTimeType::ut_offset),
+            Self::Fixed(offset) => offset.local_minus_utc(),
+        }
+    }
+
     /// The time `at` as a clock in this zone shows it.
     pub fn at(&self, at: UtcSeconds) -> DateTime<FixedOffset> {
         let utc = at.utc();
-        let offset = match self {
-            Self::Named(tz) => tz.offset_from_utc_datetime(&utc.naive_utc()).fix(),
-            Self::Fixed(offset) => *offset,
-        };
-        utc.with_timezone(&offset)
+        let offset = FixedOffset::east_opt(self.offset(UtcSeconds(utc.timestamp())));
+        utc.with_timezone(&offset.unwrap_or_else(|| Utc.fix()))
     }
 }
 
 impl fmt::Display for Zone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Named(tz) => f.write_str(tz.name()),
+            Self::Named(zone) => f.write_str(zone.name),
             Self::Fixed(offset) => offset.fmt(f),
         }
     }

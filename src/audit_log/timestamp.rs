@@ -4,7 +4,7 @@
 //! so an instant needs the zone's rules, and in the hour that autumn repeats it needs the order of
 //! the log: see [`Clock`].
 
-use chrono::{DateTime, NaiveDate, Offset, TimeZone};
+use chrono::NaiveDate;
 
 use crate::time::{UtcSeconds, Zone};
 
@@ -244,30 +244,16 @@ pub fn is_over(zone: &Zone, from: Stamp, to: Stamp, seconds: i64) -> bool {
 /// The two offsets (seconds east of UTC) that a local time may have, the earlier instant's first;
 /// twice the same where there is no doubt.
 fn offsets(zone: &Zone, local: i64) -> (i64, i64) {
-    let tz = match zone {
-        Zone::Fixed(offset) => {
-            let seconds = i64::from(offset.local_minus_utc());
-            return (seconds, seconds);
-        }
-        Zone::Named(tz) => tz,
-    };
-    let at = |local: i64| {
-        let naive = DateTime::from_timestamp(local, 0)
-            .unwrap_or_default()
-            .naive_utc();
-        tz.offset_from_local_datetime(&naive)
-            .map(|offset| i64::from(offset.fix().local_minus_utc()))
-    };
-    match at(local) {
-        chrono::offset::MappedLocalTime::Single(offset) => (offset, offset),
-        chrono::offset::MappedLocalTime::Ambiguous(first, second) => {
-            (first.max(second), first.min(second))
-        }
-        chrono::offset::MappedLocalTime::None => {
-            // No zone skips more than a day.
-            let offset = at(local - 86_400).latest().unwrap_or(0);
-            (offset, offset)
-        }
+    // No zone is as far from UTC, and since 1970 none has changed its offset twice within two days.
+    const DAY: i64 = 86_400;
+    let offset_at = |at: i64| i64::from(zone.offset(UtcSeconds(at)));
+    let (before, after) = (offset_at(local - DAY), offset_at(local + DAY));
+    let is_shown = |offset: i64| offset_at(local - offset) == offset;
+    match (is_shown(before), is_shown(after)) {
+        (true, true) => (before.max(after), before.min(after)),
+        (false, true) => (after, after),
+        // No clock shows it if neither.
+        (_, false) => (before, before),
     }
 }
 
@@ -417,5 +403,38 @@ mod tests {
         let mut clock = Clock::new(Zone::parse("Europe/London").unwrap(), None);
         let before = clock.instant(local("20260329 00:59:59")).0;
         assert_eq!(clock.instant(local("20260329 01:00:01")).0 - before, 2);
+    }
+
+    /// Around each change of each zone's clocks from 1970 to 2021, against another library. Its edition of
+    /// the IANA database does not know how clocks are set in Moldova since 2022.
+    #[test]
+    fn local_times_have_the_offsets_that_others_know() {
+        use chrono::{DateTime, MappedLocalTime, Offset, TimeZone};
+        let mut changes = 0;
+        for other in chrono_tz::TZ_VARIANTS {
+            let Some(zone) = Zone::parse(other.name()) else {
+                panic!("{other} is not known");
+            };
+            let naive = |at: i64| DateTime::from_timestamp(at, 0).unwrap().naive_utc();
+            let seconds = |offset: chrono_tz::TzOffset| i64::from(offset.fix().local_minus_utc());
+            let utc = |at: i64| seconds(other.offset_from_utc_datetime(&naive(at)));
+            let days = (0..1_640_995_200).step_by(86_400);
+            for day in days.filter(|day| utc(*day) != utc(day + 86_400)) {
+                changes += 1;
+                for local in (day - 90_000..day + 180_000).step_by(1_800) {
+                    let before = utc(local - 86_400);
+                    let expected = match other.offset_from_local_datetime(&naive(local)) {
+                        MappedLocalTime::Single(only) => (seconds(only), seconds(only)),
+                        MappedLocalTime::Ambiguous(one, two) => {
+                            let (one, two) = (seconds(one), seconds(two));
+                            (one.max(two), one.min(two))
+                        }
+                        MappedLocalTime::None => (before, before),
+                    };
+                    assert_eq!(offsets(&zone, local), expected, "{other} {local}");
+                }
+            }
+        }
+        assert!(changes > 10_000, "{changes}");
     }
 }

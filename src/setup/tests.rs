@@ -518,7 +518,7 @@ proptest! {
     fn the_printed_configuration_is_the_decided_one(
         (log, socket, name, sqlite) in (odd(), odd(), odd(), odd()),
         (mariadb, both, local) in any::<(bool, bool, bool)>(),
-        zone in 0..chrono_tz::TZ_VARIANTS.len(),
+        zone in 0..tzdb_data::TZ_NAMES.len(),
     ) {
         let mut situation = usual();
         situation.wanted.server_name = Some(name);
@@ -528,7 +528,7 @@ proptest! {
             (true, false) => vec![StoreKind::MariaDb],
             (false, _) => vec![StoreKind::Sqlite],
         };
-        situation.zones.configured = Some(Zone::Named(chrono_tz::TZ_VARIANTS[zone]));
+        situation.zones.configured = Zone::parse(tzdb_data::TZ_NAMES[zone]);
         let seen = seen(&mut situation);
         seen.log = Some(log.into());
         seen.log_is_read = false;

@@ -2,8 +2,7 @@
 //! SQL does not name: it tells today's offset and an abbreviation that many zones share. So zones are
 //! held against these two, those first that are likely.
 
-use chrono::{FixedOffset, Offset, TimeZone};
-use chrono_tz::OffsetName;
+use chrono::{FixedOffset, Offset};
 
 use super::Notes;
 use crate::machine::ServerClock;
@@ -69,14 +68,11 @@ pub(super) fn of_server(facts: &Facts, zones: &Zones, notes: &mut Notes) -> Zone
 /// Whether the zone has this abbreviation at some time of the year. The server says the one that held
 /// when it was started.
 fn is_called(zone: &Zone, abbreviation: &str, now: UtcSeconds) -> bool {
-    let Zone::Named(tz) = zone else {
+    let Zone::Named(zone) = zone else {
         return true;
     };
-    let mut times = (0..4).filter_map(|quarters| {
-        let at = chrono::DateTime::from_timestamp(now.0 - quarters * QUARTER, 0)?;
-        Some(tz.offset_from_utc_datetime(&at.naive_utc()))
-    });
-    abbreviation.is_empty() || times.any(|offset| offset.abbreviation() == Some(abbreviation))
+    let mut times = (0..4).map(|quarters| UtcSeconds(now.0 - quarters * QUARTER));
+    abbreviation.is_empty() || times.any(|at| zone.abbreviation(at) == Some(abbreviation))
 }
 
 fn shown(text: &str) -> String {

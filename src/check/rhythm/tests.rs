@@ -8,7 +8,9 @@ use chrono_tz::Europe::Zurich;
 use super::*;
 use crate::store::Coverage;
 
-const ZONE: Zone = Zone::Named(Zurich);
+fn zone() -> Zone {
+    Zone::parse(Zurich.name()).unwrap()
+}
 
 /// The time by the clock in Zurich.
 fn local(month: u32, day: u32, hour: u32) -> UtcSeconds {
@@ -84,7 +86,7 @@ struct Moment {
 
 impl Moment {
     fn of(at: UtcSeconds) -> Self {
-        let local = ZONE.at(at);
+        let local = zone().at(at);
         Self {
             month: local.month(),
             day: local.day(),
@@ -120,7 +122,7 @@ fn check_at(
     covered: &Covered,
     told: &[Told],
 ) -> (Outcome, Vec<Told>) {
-    let mut rhythm = Rhythm::new(ZONE, read, newest, now, Retention::default());
+    let mut rhythm = Rhythm::new(zone(), read, newest, now, Retention::default());
     for row in life.rows(rhythm.judged_from(), newest) {
         rhythm.judge(row);
     }
@@ -501,7 +503,7 @@ fn what_is_not_kept_is_not_judged_in_silence() {
             days: Span(days * DAY),
             ..Retention::default()
         };
-        let mut rhythm = Rhythm::new(ZONE, None, end, end, kept);
+        let mut rhythm = Rhythm::new(zone(), None, end, end, kept);
         for row in life.rows(rhythm.judged_from(), end) {
             rhythm.judge(row);
         }
