@@ -348,7 +348,9 @@ impl Scanner {
             }
         } else if let Some(opener) = self.opener(id, at, events) {
             self.openers[slot].number = 0;
-            self.refused.retain(|refused| refused.connectionid != id);
+            if !self.refused.is_empty() {
+                self.refused.retain(|refused| refused.connectionid != id);
+            }
             if events[opener].account != account {
                 scan.alarm_at(events[opener].start as usize);
             }
@@ -370,6 +372,7 @@ impl Scanner {
     }
 
     /// Whether what stands before the line `end` stands before the one that opened its connection.
+    #[inline]
     fn compare(&self, scan: &mut Scan<'_>, events: &[Event], opener: usize, end: usize) {
         let head = self.lines.head_len();
         let start = |event: usize| events[event].start as usize;
@@ -381,30 +384,38 @@ impl Scanner {
         }
         // A name of more than 64 or 132 bytes is shown with so many, and one that tells its length
         // (`Trust::damaged_before`); here with line breaks in it.
-        let name_end = |event: usize| start(event) + head + usize::from(events[event].username_len);
-        let (shown_end, whole_end) = (name_end(opener), name_end(end));
-        let mut first = opener;
-        while first > 0 {
-            first -= 1;
-            let shown = start(first) + head..shown_end;
-            match shown.len() {
-                65 | 133 => {}
+        let shown_end = start(opener) + usize::from(events[opener].username_len);
+        for first in events[..opener].iter().rev() {
+            match shown_end - first.start as usize {
+                shown @ (65 | 133) => self.compare_damaged(scan, &events[opener..=end], shown),
                 134.. => return,
-                _ => continue,
+                _ => {}
             }
-            let kept = shown.len() - 1;
-            let lines = (opener + 1..end)
-                .rev()
-                .map(|line| start(line) + head..whole_end);
-            let mut wholes = lines.take_while(|whole| whole.len() <= NAME);
-            let is_shown = |whole: Range<usize>| {
-                whole.len() > kept
-                    && whole.len() as u8 == scan.bytes[shown_end - 1]
-                    && scan.bytes[whole][..kept] == scan.bytes[shown.clone()][..kept]
-            };
-            if wholes.any(is_shown) {
-                scan.alarm_at(start(first));
-            }
+        }
+    }
+
+    /// Whether a name may be damaged that the opener, the first of these events, shows with so many
+    /// bytes, and that stands whole before the last one.
+    #[cold]
+    fn compare_damaged(&self, scan: &mut Scan<'_>, events: &[Event], shown: usize) {
+        let head = self.lines.head_len();
+        let name_end =
+            |event: &Event| event.start as usize + head + usize::from(event.username_len);
+        let [opener, lines @ .., end] = events else {
+            return;
+        };
+        let shown = name_end(opener) - shown..name_end(opener);
+        let (name, length) = scan.bytes[shown.clone()].split_at(shown.len() - 1);
+        let wholes = lines.iter().rev();
+        let wholes = wholes.map(|line| line.start as usize + head..name_end(end));
+        let mut wholes = wholes.take_while(|whole| whole.len() <= NAME);
+        let is_shown = |whole: Range<usize>| {
+            whole.len() > name.len()
+                && [whole.len() as u8] == *length
+                && scan.bytes[whole].starts_with(name)
+        };
+        if wholes.any(is_shown) {
+            scan.alarm_at(shown.start - head);
         }
     }
 

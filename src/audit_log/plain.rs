@@ -13,7 +13,7 @@ use super::timestamp::{self, Stamp};
 
 /// The longest line that is understood here, in bytes: server_audit clips statements after 1,024
 /// (`server_audit_query_log_limit`), so that hardly any is longer.
-pub const LONGEST: usize = 2_048;
+pub const LONGEST: usize = 1_536;
 
 /// How many bytes behind the head are searched for fields; a name of 64 and a host of 45 fit.
 const WINDOW: usize = 128;

@@ -16,10 +16,10 @@ use crate::audit_log::source::read_at_most;
 
 /// How many bytes a block has. What stands before and behind it is looked at twice, a tenth of it; larger
 /// blocks take more memory.
-const BLOCK: u64 = 196_608;
+const BLOCK: u64 = 262_144;
 
 /// A file that has less to read is not worth a thread.
-pub(super) const WORTH: u64 = 32 * BLOCK;
+pub(super) const WORTH: u64 = 24 * BLOCK;
 
 /// A block of the file that was looked at.
 #[derive(Default)]
@@ -204,7 +204,7 @@ impl Worker {
     /// who counts will meet the error.
     fn look(&mut self, block: &mut Block, start: u64) {
         let end = self.shared.end_of(block.number);
-        block.base = start.saturating_sub((calm::CONTEXT + plain::LONGEST) as u64);
+        block.base = start.saturating_sub(calm::CONTEXT as u64);
         let wanted = (end - block.base) as usize + calm::FORESIGHT + plain::LONGEST;
         block.bytes.resize(wanted, 0);
         let read = read_at_most(&self.file, &mut block.bytes, block.base);
