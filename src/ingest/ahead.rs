@@ -1,7 +1,8 @@
-//! Looks through a long file with several threads, ahead of the one that counts.
+//! Looks through long files with several threads, ahead of the one that counts.
 //!
-//! Each thread reads and scans blocks of the file by itself; what they find is taken in the order of
-//! the file. A block depends on nothing but its bytes, so it does not matter which thread has it.
+//! Each thread reads and scans blocks of a file by itself; what they find is taken in the order of
+//! the file. A block depends on nothing but its bytes, so it does not matter which thread has it. The
+//! threads stay from file to file: they know the accounts.
 
 use std::fs::File;
 use std::num::NonZero;
@@ -30,12 +31,17 @@ pub(super) struct Block {
     pub(super) bytes: Vec<u8>,
     /// Offset of the first of these bytes in the file.
     pub(super) base: u64,
+    /// Where in the file it ends: lines that begin there or behind are of the next one.
+    pub(super) end: u64,
     /// The calm stretch that begins with the first line of the block; it may go on behind it.
     pub(super) stretch: Stretch,
 }
 
-/// Blocks from one byte of a file up to another. Whoever asks for them is one of the threads that look.
+/// Threads that look at blocks of one file after the other, in the log of one server. Whoever asks for
+/// the blocks is one of them.
 pub(super) struct Ahead {
+    /// How many blocks there are.
+    count: usize,
     /// Number of the block that is needed next.
     next: u64,
     /// Blocks that came before their turn.
@@ -46,31 +52,18 @@ pub(super) struct Ahead {
 }
 
 impl Ahead {
-    /// Begins to look at `range` of a plain file, in the log of the server that calls itself `serverhost`.
-    pub(super) fn start(
-        file: &Arc<File>,
-        range: Range<u64>,
-        serverhost: &[u8],
-        threads: NonZero<usize>,
-    ) -> Self {
+    /// For the log of the server that calls itself `serverhost`.
+    pub(super) fn new(serverhost: &[u8], threads: NonZero<usize>) -> Self {
+        let shared = Arc::new(Shared::default());
         // One for each thread, and one that waits for its turn.
-        let blocks = (0..=threads.get()).map(|_| Block::default());
-        let free = Free {
-            blocks: blocks.collect(),
-            next: 0,
-        };
-        let shared = Arc::new(Shared {
-            free: Mutex::new(free),
-            given_back: Condvar::new(),
-            range,
-        });
+        let count = threads.get() + 1;
+        shared.work().free = (0..count).map(|_| Block::default()).collect();
         let worker = |thread| Worker {
             thread,
-            file: Arc::clone(file),
             shared: Arc::clone(&shared),
             scanner: Scanner::of(serverhost),
         };
-        let (tell, looked_at) = sync_channel(threads.get() + 1);
+        let (tell, looked_at) = sync_channel(count);
         let start = |thread| {
             let (mut worker, tell) = (worker(thread), tell.clone());
             let run = move || {
@@ -83,6 +76,7 @@ impl Ahead {
             thread::Builder::new().spawn(run).ok()
         };
         Self {
+            count,
             next: 0,
             early: Vec::new(),
             looked_at,
@@ -91,15 +85,25 @@ impl Ahead {
         }
     }
 
-    /// Whether blocks were looked at as those of this server.
+    /// Whether blocks are looked at as those of this server.
     pub(super) fn is_of(&self, serverhost: &[u8]) -> bool {
         self.own.scanner.serverhost() == serverhost
+    }
+
+    /// Begins to look at these bytes of a plain file. All blocks were given back.
+    pub(super) fn begin(&mut self, file: Arc<File>, range: Range<u64>) {
+        self.next = 0;
+        let mut work = self.own.shared.work();
+        work.next = 0;
+        work.of = Some((file, range));
+        drop(work);
+        self.own.shared.changed.notify_all();
     }
 
     /// The block that comes next; none at the end.
     pub(super) fn next(&mut self) -> Option<Block> {
         let number = self.next;
-        self.own.shared.start_of(number)?;
+        self.own.shared.work().range_of(number)?;
         self.next += 1;
         loop {
             self.early.extend(self.looked_at.try_iter());
@@ -114,22 +118,42 @@ impl Ahead {
         }
     }
 
-    /// Where in the file a block ends: lines that begin there or behind are of the next one.
-    pub(super) fn end_of(&self, block: &Block) -> u64 {
-        self.own.shared.end_of(block.number)
+    /// Whether there is nothing more to look at.
+    pub(super) fn is_idle(&self) -> bool {
+        self.own.shared.work().range_of(self.next).is_none()
+    }
+
+    /// Looks at no more of the file. Returns the blocks that were looked at and not asked for, in their
+    /// order: they tell of accounts, too.
+    pub(super) fn stop(&mut self) -> Vec<Block> {
+        let mut work = self.own.shared.work();
+        work.of = None;
+        let free = work.free.len();
+        drop(work);
+        let mut rest = std::mem::take(&mut self.early);
+        while free + rest.len() < self.count {
+            match self.looked_at.recv() {
+                Ok(block) => rest.push(block),
+                Err(_) => break,
+            }
+        }
+        rest.sort_unstable_by_key(|block| block.number);
+        rest
     }
 
     /// Gives back a block that is not needed any more.
     pub(super) fn give_back(&self, block: Block) {
-        self.own.shared.free().blocks.push(block);
-        self.own.shared.given_back.notify_one();
+        self.own.shared.work().free.push(block);
+        self.own.shared.changed.notify_one();
     }
 }
 
 impl Drop for Ahead {
     fn drop(&mut self) {
-        self.own.shared.free().next = u64::MAX;
-        self.own.shared.given_back.notify_all();
+        let mut work = self.own.shared.work();
+        (work.of, work.is_over) = (None, true);
+        drop(work);
+        self.own.shared.changed.notify_all();
         // So that none waits to tell.
         let (_, nobody) = sync_channel(0);
         drop(std::mem::replace(&mut self.looked_at, nobody));
@@ -139,77 +163,87 @@ impl Drop for Ahead {
     }
 }
 
+#[derive(Default)]
 struct Shared {
-    free: Mutex<Free>,
-    given_back: Condvar,
-    range: Range<u64>,
+    work: Mutex<Work>,
+    changed: Condvar,
 }
 
-struct Free {
-    /// To be filled anew.
-    blocks: Vec<Block>,
+/// What there is to do.
+#[derive(Default)]
+struct Work {
+    /// Blocks to be filled anew.
+    free: Vec<Block>,
+    /// Which bytes of which file are looked at.
+    of: Option<(Arc<File>, Range<u64>)>,
     /// Number of the block that nobody looks at yet.
     next: u64,
+    is_over: bool,
 }
 
 impl Shared {
-    fn free(&self) -> MutexGuard<'_, Free> {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    fn work(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Work {
+    /// Which bytes are block `number`; none behind the last one.
+    fn range_of(&self, number: u64) -> Option<Range<u64>> {
+        let (_, all) = self.of.as_ref()?;
+        let start = number.checked_mul(BLOCK)?.checked_add(all.start)?;
+        Some(start..all.end.min(start.saturating_add(BLOCK))).filter(|range| !range.is_empty())
     }
 
-    /// Where block `number` begins in the file; none behind the last one.
-    fn start_of(&self, number: u64) -> Option<u64> {
-        let start = number.checked_mul(BLOCK)?.checked_add(self.range.start)?;
-        Some(start).filter(|start| *start < self.range.end)
-    }
-
-    fn end_of(&self, number: u64) -> u64 {
-        self.start_of(number + 1).unwrap_or(self.range.end)
+    /// A block to be filled, with what.
+    fn take(&mut self) -> Option<(Block, Arc<File>, Range<u64>)> {
+        let range = self.range_of(self.next)?;
+        let file = Arc::clone(&self.of.as_ref()?.0);
+        let mut block = self.free.pop()?;
+        block.number = self.next;
+        self.next += 1;
+        Some((block, file, range))
     }
 }
 
 struct Worker {
     thread: usize,
-    file: Arc<File>,
     shared: Arc<Shared>,
     scanner: Scanner,
 }
 
 impl Worker {
-    /// Looks at the block that nobody looks at yet. None if there is no more, or, unless it `waits`,
-    /// nothing to fill.
+    /// Looks at the block that nobody looks at yet. None if all is over, or, unless it `waits`, there is
+    /// nothing to look at or to fill.
     fn next(&mut self, waits: bool) -> Option<Block> {
-        let mut free = self.shared.free();
-        let (start, mut block) = loop {
-            let start = self.shared.start_of(free.next)?;
-            match free.blocks.pop() {
-                Some(block) => break (start, block),
-                None if !waits => return None,
+        let mut work = self.shared.work();
+        // Whoever has an earlier number has a block as well, so that one will come back.
+        let (mut block, file, range) = loop {
+            match work.take() {
+                Some(taken) => break taken,
+                None if !waits || work.is_over => return None,
                 None => {
-                    let given_back = &self.shared.given_back;
-                    free = (given_back.wait(free)).unwrap_or_else(PoisonError::into_inner);
+                    let changed = &self.shared.changed;
+                    work = changed.wait(work).unwrap_or_else(PoisonError::into_inner);
                 }
             }
         };
-        // Whoever has an earlier number has a block as well, so that this one will come back.
-        block.number = free.next;
-        free.next += 1;
-        drop(free);
+        drop(work);
         block.thread = self.thread;
-        self.look(&mut block, start);
+        self.look(&mut block, &file, range);
         Some(block)
     }
 
-    /// Fills a block that begins at this byte of the file. If that can't be read, nothing is found, and
-    /// who counts will meet the error.
-    fn look(&mut self, block: &mut Block, start: u64) {
-        let end = self.shared.end_of(block.number);
-        block.base = start.saturating_sub(calm::CONTEXT as u64);
-        let wanted = (end - block.base) as usize + calm::FORESIGHT + plain::LONGEST;
+    /// Fills a block with these bytes of the file. If they can't be read, nothing is found, and who counts
+    /// will meet the error.
+    fn look(&mut self, block: &mut Block, file: &File, range: Range<u64>) {
+        block.base = range.start.saturating_sub(calm::CONTEXT as u64);
+        block.end = range.end;
+        let wanted = (range.end - block.base) as usize + calm::FORESIGHT + plain::LONGEST;
         block.bytes.resize(wanted, 0);
-        let read = read_at_most(&self.file, &mut block.bytes, block.base);
+        let read = read_at_most(file, &mut block.bytes, block.base);
         block.bytes.truncate(read.unwrap_or(0));
-        let start = (start - block.base) as usize;
+        let start = (range.start - block.base) as usize;
         // A line may begin with the block.
         let first = calm::first_line(&block.bytes, start - 1..block.bytes.len());
         self.scanner.scan(&block.bytes, first, &mut block.stretch);

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::num::NonZero;
+use std::sync::Arc;
 
 use super::ahead::{self, Ahead, Block};
 use crate::audit_log::calm::{self, Scanner, Stretch};
@@ -72,7 +73,14 @@ impl<'a> Judge<'a> {
     pub fn begin(&mut self, offset: u64, end: u64) {
         self.calm_from = offset + calm::CONTEXT as u64;
         self.file_end = end;
-        (self.ahead, self.block) = (None, None);
+        let Some(ahead) = &mut self.ahead else { return };
+        if let Some(done) = self.block.take() {
+            ahead.give_back(done);
+        }
+        for mut block in ahead.stop() {
+            learn(&mut self.clients_of, &mut block);
+            ahead.give_back(block);
+        }
     }
 
     /// Takes the next line of a file, or a calm stretch of lines. How far the file was read, in bytes;
@@ -165,16 +173,25 @@ impl<'a> Judge<'a> {
 
     /// From here on other threads are worth it, if so much of a file is to be read.
     fn look_ahead(&mut self, lines: &Lines) {
-        let Some(threads) = self.threads.filter(|_| self.ahead.is_none()) else {
+        let is_busy = self.ahead.as_ref().is_some_and(|ahead| !ahead.is_idle());
+        let range = lines.offset()..self.file_end;
+        if is_busy || range.end.saturating_sub(range.start) < ahead::WORTH {
+            return;
+        }
+        let (Some(threads), Some(file)) = (self.threads, lines.file()) else {
             return;
         };
-        let range = lines.offset()..self.file_end;
-        if let (Some(file), Some(serverhost)) = (lines.file(), self.trust.serverhost())
-            && range.end.saturating_sub(range.start) >= ahead::WORTH
-        {
-            self.ahead = Some(Ahead::start(file, range, &serverhost.0, threads));
-            self.clients_of = (0..threads.get()).map(|_| Clients::default()).collect();
-        }
+        let Some(serverhost) = self.trust.serverhost() else {
+            return;
+        };
+        let ahead = match &mut self.ahead {
+            Some(ahead) if ahead.is_of(&serverhost.0) => ahead,
+            other => {
+                self.clients_of = (0..threads.get()).map(|_| Clients::default()).collect();
+                other.insert(Ahead::new(&serverhost.0, threads))
+            }
+        };
+        ahead.begin(Arc::clone(file), range);
     }
 
     /// Takes the block in which the next line begins, if it was looked at ahead and is calm there. True
@@ -184,20 +201,14 @@ impl<'a> Judge<'a> {
             return false;
         };
         let offset = lines.offset();
-        while self
-            .block
-            .as_ref()
-            .is_none_or(|block| ahead.end_of(block) <= offset)
-        {
+        while self.block.as_ref().is_none_or(|block| block.end <= offset) {
             if let Some(done) = self.block.take() {
                 ahead.give_back(done);
             }
             let Some(mut block) = ahead.next() else {
-                self.ahead = None;
                 return false;
             };
-            let Stretch { accounts, anew, .. } = &mut block.stretch;
-            self.clients_of[block.thread].learn(accounts, *anew);
+            learn(&mut self.clients_of, &mut block);
             self.block = Some(block);
         }
         let Some(block) = &mut self.block else {
@@ -209,7 +220,7 @@ impl<'a> Judge<'a> {
         block
             .stretch
             .end_before(at, &self.trust.waiting_connections());
-        let block_end = (ahead.end_of(block) - block.base) as usize;
+        let block_end = (block.end - block.base) as usize;
         let end = block.stretch.line_behind(block_end);
         let serverhost = self.trust.serverhost();
         if !serverhost.is_some_and(|name| ahead.is_of(&name.0)) {
@@ -277,4 +288,10 @@ impl<'a> Judge<'a> {
     pub fn finish(&mut self, in_flight: bool, quiet: bool) {
         self.trust.finish(in_flight, quiet, &mut self.session);
     }
+}
+
+/// Learns the accounts that a thread met in a block.
+fn learn(clients_of: &mut [Clients], block: &mut Block) {
+    let Stretch { accounts, anew, .. } = &mut block.stretch;
+    clients_of[block.thread].learn(accounts, *anew);
 }

@@ -41,29 +41,51 @@ pub(crate) fn check(input: &[u8]) {
 
 const ONE: NonZero<usize> = NonZero::<usize>::MIN;
 
-/// Several threads look through a file of some megabytes, with attacks here and there.
+/// Several threads look through two files of some megabytes, with attacks here and there; the end of the
+/// first one is no log.
 #[cfg(test)]
 #[test]
 fn several_threads_find_the_same() {
     let mut random = 1;
     let mut server = Server::default();
-    while server
-        .files()
-        .last()
-        .is_some_and(|text| text.len() < 9_000_000)
-    {
-        for _ in 0..10 {
-            steady(&mut server, &mut random);
+    let mut write = |until: usize| {
+        while server.files().last().unwrap().len() < until {
+            for _ in 0..10 {
+                steady(&mut server, &mut random);
+            }
+            let input = random.to_le_bytes();
+            forge(&mut server, &mut Input(&input));
         }
-        let input = random.to_le_bytes();
-        forge(&mut server, &mut Input(&input));
+        server.files().last().unwrap().clone()
+    };
+    let first = write(7_000_000);
+    let second = write(14_000_000).split_off(first.len());
+    // Clients that come in where nobody asks any more for what other threads have found, and later.
+    let late = |before: &[u8], id: usize| {
+        let head = before.rsplit(|byte| *byte == b'\n').nth(1).unwrap();
+        let head = String::from_utf8_lossy(&head[.."20261122 19:04:51,db1,".len()]).into_owned();
+        (0..60).map(move |n| format!("{head}late{n},h,{},0,CONNECT,,,0\n", id + n))
+    };
+    let noise = late(&first, 90_000_000).map(|line| line + &"no record\n".repeat(500));
+    let noise: String = noise.collect();
+    let mut again = Vec::new();
+    for line in second.split_inclusive(|byte| *byte == b'\n') {
+        again.extend_from_slice(line);
+        if again.len() % 500_000 < line.len() {
+            let lines: String = late(&again, 91_000_000 + again.len()).collect();
+            again.extend_from_slice(lines.as_bytes());
+        }
     }
+    let files = [[&first[..], noise.as_bytes()].concat(), again];
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("log");
-    std::fs::write(&path, server.files().last().unwrap()).unwrap();
+    let paths = [0, 1].map(|number| {
+        let path = folder.path().join(number.to_string());
+        std::fs::write(&path, &files[number]).unwrap();
+        path
+    });
     let judged = |short, threads| {
-        let file = std::fs::File::open(&path).unwrap();
-        judge(vec![Lines::of_file(file.into(), 0)], short, threads)
+        let open = |path| Lines::of_file(std::fs::File::open(path).unwrap().into(), 0);
+        judge(paths.iter().map(open).collect(), short, threads)
     };
     let expected = judged(false, ONE);
     for threads in [1, 2, 5] {
