@@ -41,8 +41,12 @@ pub(crate) fn check(input: &[u8]) {
     check_names(&line[..half], &line[half..]);
 }
 
-/// A plain line says the same as the record, wherever it stands. Whether it is one.
+/// A plain line says the same as the record, wherever it stands. Whether it is one; not if it holds line
+/// breaks, as only those out of syslog do.
 fn check_plain(line: &[u8], parsed: &Parsed) -> bool {
+    if line.contains(&b'\n') {
+        return false;
+    }
     let serverhost = match parsed {
         Parsed::Record(Record {
             head: Some(head), ..
