@@ -139,6 +139,13 @@ mod tests {
                 ("Europe/London", 0),
             ),
             ((WINTER, 0, "UTC"), None, Unknown, ("UTC", 0)),
+            // Zones without letters are called by their offset.
+            (
+                (WINTER, -3, "-03"),
+                Some("America/Sao_Paulo"),
+                Unknown,
+                ("America/Sao_Paulo", 0),
+            ),
             // Nobody knows the name.
             ((WINTER, 1, "CET"), Some("UTC"), Unknown, ("+01:00", 1)),
             (
