@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use rusqlite::{Params, ToSql, Transaction, params};
 
-use super::write::Upsert;
+use super::write::{Upsert, at_once};
 use super::{Sqlite, count_of, name_of, time_of};
 use crate::error::Result;
 use crate::name::Name;
@@ -12,7 +12,7 @@ use crate::store::activity::{self, Added, Ends, Table};
 use crate::store::{Activity, ActivityFilter, Batch, Slot};
 use crate::time::UtcSeconds;
 
-const ADD: Upsert<7> = Upsert {
+const ADD: Upsert<3, 5> = Upsert {
     into: "activity (server, hours, start, others, name, logins, failures, login_hours)",
     merge: "ON CONFLICT (server, hours, start, others, name) DO UPDATE SET
          logins = logins + excluded.logins,
@@ -55,17 +55,22 @@ impl Table for Rows<'_> {
 
     fn add(&mut self, rows: &[Added<'_>]) -> rusqlite::Result<()> {
         const NOBODY: &Name = &Name(Vec::new());
-        ADD.execute(self.tx, self.server, rows, |row| {
-            Ok([
-                row.slot.hours.into(),
-                row.slot.start.to_sql()?,
-                row.name.is_none().into(),
-                row.name.unwrap_or(NOBODY).to_sql()?,
-                (row.slot.logins as i64).into(),
-                (row.slot.failures as i64).into(),
-                row.slot.login_hours.into(),
-            ])
-        })
+        let at_once = at_once(rows.len());
+        let span = |row: &Added<'_>| (row.slot.hours, row.slot.start);
+        for rows in rows.chunk_by(|one, other| span(one) == span(other)) {
+            let (hours, start) = span(&rows[0]);
+            let shared: [&dyn ToSql; 3] = [self.server, &hours, &start];
+            ADD.execute(self.tx, at_once, shared, rows, |row| {
+                Ok([
+                    row.name.is_none().into(),
+                    row.name.unwrap_or(NOBODY).to_sql()?,
+                    (row.slot.logins as i64).into(),
+                    (row.slot.failures as i64).into(),
+                    row.slot.login_hours.into(),
+                ])
+            })?;
+        }
+        Ok(())
     }
 
     fn ends(&mut self, latest: UtcSeconds) -> rusqlite::Result<Ends> {

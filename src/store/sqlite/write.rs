@@ -80,23 +80,28 @@ const ROWS: usize = 20;
 /// From so many rows on, such a statement is worth being compiled.
 const VERY_MANY: usize = 1_000;
 
-/// A statement that merges rows of a server into a table, each with `N` values besides the server.
-pub(super) struct Upsert<const N: usize> {
-    /// The table, and its columns, the server's first.
+/// How many rows one statement is to add if there are so many.
+pub(super) fn at_once(rows: usize) -> usize {
+    if rows < VERY_MANY { 1 } else { ROWS }
+}
+
+/// A statement that merges rows into a table. The first `S` of their values are shared, `N` are not.
+pub(super) struct Upsert<const S: usize, const N: usize> {
+    /// The table, and its columns, those first that rows share.
     pub(super) into: &'static str,
     /// What to do where the row is there already.
     pub(super) merge: &'static str,
 }
 
-impl<const N: usize> Upsert<N> {
+impl<const S: usize, const N: usize> Upsert<S, N> {
     pub(super) fn execute<'a, R>(
         &self,
         tx: &Transaction<'_>,
-        server: &Name,
+        at_once: usize,
+        shared: [&dyn ToSql; S],
         rows: &'a [R],
         values: impl Fn(&'a R) -> rusqlite::Result<[ToSqlOutput<'a>; N]>,
     ) -> rusqlite::Result<()> {
-        let at_once = if rows.len() < VERY_MANY { 1 } else { ROWS };
         let (many, rest) = rows.split_at(rows.len() - rows.len() % at_once);
         for (number, rows) in [(at_once, many), (1, rest)] {
             if rows.is_empty() {
@@ -104,10 +109,12 @@ impl<const N: usize> Upsert<N> {
             }
             let mut upsert = tx.prepare_cached(&self.sql(number))?;
             // What is the same in all rows is bound once.
-            upsert.raw_bind_parameter(1, server)?;
+            for (value, at) in shared.into_iter().zip(1..) {
+                upsert.raw_bind_parameter(at, value)?;
+            }
             for rows in rows.chunks_exact(number) {
                 for (at, row) in rows.iter().enumerate() {
-                    for (value, at) in values(row)?.into_iter().zip(2 + at * N..) {
+                    for (value, at) in values(row)?.into_iter().zip(1 + S + at * N..) {
                         upsert.raw_bind_parameter(at, value)?;
                     }
                 }
@@ -118,14 +125,15 @@ impl<const N: usize> Upsert<N> {
     }
 
     fn sql(&self, rows: usize) -> String {
-        let row = format!("(?1{})", ", ?".repeat(N));
+        let shared: Vec<_> = (1..=S).map(|at| format!("?{at}")).collect();
+        let row = format!("({}{})", shared.join(", "), ", ?".repeat(N));
         let rows = vec![row; rows].join(", ");
         format!("INSERT INTO {} VALUES {rows} {}", self.into, self.merge)
     }
 }
 
 // min() and max() of SQLite are NULL if one side is.
-const ACCOUNTS: Upsert<6> = Upsert {
+const ACCOUNTS: Upsert<1, 6> = Upsert {
     into: "accounts (server, name, host, first_seen, last_seen, last_active, connects)",
     merge: "ON CONFLICT (server, name, host) DO UPDATE SET
          first_seen = coalesce(min(first_seen, excluded.first_seen), first_seen, excluded.first_seen),
@@ -140,7 +148,7 @@ pub(super) fn upsert_accounts(
     server: &Name,
     accounts: &[AccountUse],
 ) -> rusqlite::Result<()> {
-    ACCOUNTS.execute(tx, server, accounts, |used| {
+    ACCOUNTS.execute(tx, at_once(accounts.len()), [server], accounts, |used| {
         Ok([
             used.name.to_sql()?,
             used.host.to_sql()?,
