@@ -15,7 +15,7 @@ use crate::audit_log::calm::{self, Scanner, Stretch};
 use crate::audit_log::plain;
 use crate::audit_log::source::read_at_most;
 
-/// How many bytes a block has. What stands before and behind it is looked at twice, a tenth of it; larger
+/// How many bytes a block has. What stands before and behind it is looked at twice, 8 % of it; larger
 /// blocks take more memory.
 const BLOCK: u64 = 262_144;
 

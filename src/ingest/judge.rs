@@ -200,6 +200,12 @@ impl<'a> Judge<'a> {
         let Some(ahead) = &mut self.ahead else {
             return false;
         };
+        let serverhost = self.trust.serverhost();
+        if !serverhost.is_some_and(|name| ahead.is_of(&name.0)) {
+            // It was renamed: all that was looked at is another's.
+            (self.ahead, self.block) = (None, None);
+            return false;
+        }
         let offset = lines.offset();
         while self.block.as_ref().is_none_or(|block| block.end <= offset) {
             if let Some(done) = self.block.take() {
@@ -222,12 +228,6 @@ impl<'a> Judge<'a> {
             .end_before(at, &self.trust.waiting_connections());
         let block_end = (block.end - block.base) as usize;
         let end = block.stretch.line_behind(block_end);
-        let serverhost = self.trust.serverhost();
-        if !serverhost.is_some_and(|name| ahead.is_of(&name.0)) {
-            // It was renamed: all that was looked at is another's.
-            (self.ahead, self.block) = (None, None);
-            return false;
-        }
         if end <= at {
             return false;
         }
